@@ -1,0 +1,1 @@
+"""County health platform: residents, their results, and the pages that show them."""

@@ -1,0 +1,1 @@
+"""Device gateway: raw bytes on disk before the acknowledgement, forwarded once."""

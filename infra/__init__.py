@@ -1,0 +1,1 @@
+"""Provisioning: the estate, its derivations, the engine, the provider and its drivers."""

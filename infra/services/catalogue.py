@@ -1,0 +1,42 @@
+"""All services, and which of them a host runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infra.services.base import BASTION, BASTION_DOOR, DEPOT, SSHD, TIME
+from infra.services.data import DB_ROUTER, MYSQL, MYSQL_HEALTH, ORACLE
+from infra.services.platform import COLLECTOR, HOSPITAL_SYSTEM, LINE_GATEWAY, LINE_PEER, PLATFORM, PROXY
+
+if TYPE_CHECKING:
+    from infra.estate.model import Host
+    from infra.services.model import Service
+
+SERVICES: tuple[Service, ...] = (
+    BASTION,
+    SSHD,
+    BASTION_DOOR,
+    TIME,
+    DEPOT,
+    MYSQL,
+    MYSQL_HEALTH,
+    DB_ROUTER,
+    ORACLE,
+    PROXY,
+    PLATFORM,
+    LINE_GATEWAY,
+    LINE_PEER,
+    COLLECTOR,
+    HOSPITAL_SYSTEM,
+)
+KNOWN_ROLES = frozenset(role for service in SERVICES for role in service.roles)
+
+
+def service_named(name: str) -> Service | None:
+    """The service of that name, or None."""
+    return next((service for service in SERVICES if service.name == name), None)
+
+
+def services_of(host: Host) -> tuple[Service, ...]:
+    """Services a host runs, by its roles."""
+    return tuple(service for service in SERVICES if set(service.roles) & set(host.roles))

@@ -1,0 +1,52 @@
+"""The data tier: MySQL with its router, and Oracle that awaits its media."""
+
+from __future__ import annotations
+
+from infra.services.model import Caller, Port, SecretSpec, Service
+
+MYSQL = Service(
+    name="mysql",
+    roles=("db",),
+    purpose="three members of Group Replication, one writer at a time",
+    listens=(
+        Port("mysql", 3306, "queries; recovery between members", (Caller("db-router"), Caller("mysql"))),
+        Port("group", 33061, "Paxos between members", (Caller("mysql"),)),
+    ),
+    units=("mysql",),
+    data_paths=("/data/mysql",),
+    owned_files=("/etc/mysql/mysql.conf.d/yiyun.cnf",),
+    secrets=(
+        SecretSpec("mysql-root"),
+        SecretSpec("mysql-group"),
+        SecretSpec("mysql-app"),
+        SecretSpec("mysql-migrate"),
+        SecretSpec("mysql-health"),
+    ),
+    certificate=True,
+    health="group member ONLINE and a commit within its deadline",
+    backup="mysql",
+)
+MYSQL_HEALTH = Service(
+    name="mysql-health",
+    roles=("db",),
+    purpose="says to the routers whether this member may be the writer; its last word is a commit",
+    listens=(Port("health", 9201, "health of the member", (Caller("db-router"),)),),
+    units=("yiyun-mysql-health",),
+    owned_files=("/etc/yiyun-mysql-health.json",),
+)
+DB_ROUTER = Service(
+    name="db-router",
+    roles=("app",),
+    purpose="HAProxy beside each app host: holds one writer, agreed between the routers by their peers",
+    listens=(Port("peers", 10000, "the writer, shared between routers", (Caller("db-router"),)),),
+    units=("haproxy",),
+    owned_files=("/etc/haproxy/haproxy.cfg",),
+    health="exactly one writer",
+)
+ORACLE = Service(
+    name="oracle",
+    roles=("ora",),
+    purpose="Oracle with Data Guard; awaits media that the user supplies",
+    listens=(Port("listener", 1521, "redo transport and observer", (Caller("oracle"),)),),
+    backup="rman",
+)

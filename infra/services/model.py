@@ -1,0 +1,80 @@
+"""What a service declares about itself. Rules, checks, backups and pages are derived from it, never typed twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["tcp", "udp"]
+
+EVERY_HOST = "every-host"
+"""Caller: any host of the same network."""
+INTERNET = "internet"
+"""Caller: anybody."""
+OPERATORS = "operators"
+"""Caller: the operators' own networks, named in the estate."""
+LOAD_BALANCER = "load-balancer"
+"""Caller: the load balancers that forward to this port."""
+SITES = "sites"
+"""Caller: the public addresses of the premises."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who may call a port: a service by name or one of the constants above.
+
+    `over_line`: callers on the premises come over the encrypted line. Without it a service calls only
+    within its own network.
+    """
+
+    service: str
+    over_line: bool = False
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port a service listens at, and who may call it."""
+
+    name: str
+    number: int
+    purpose: str
+    callers: tuple[Caller, ...]
+    protocol: Protocol = "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.protocol}"
+
+
+@dataclass(frozen=True)
+class SecretSpec:
+    """A secret a service needs: `name` in the estate's store, one for all hosts or one each."""
+
+    name: str
+    length: int = 32
+    per_host: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service: on which roles it runs, where it listens, what it keeps, how it proves that it is well."""
+
+    name: str
+    roles: tuple[str, ...]
+    purpose: str
+    listens: tuple[Port, ...] = ()
+    units: tuple[str, ...] = ()
+    data_paths: tuple[str, ...] = ()
+    owned_files: tuple[str, ...] = ()
+    secrets: tuple[SecretSpec, ...] = ()
+    certificate: bool = False
+    health: str = ""
+    backup: str = ""
+    external: bool = False
+    """The lab's outside world: not part of the estate that yiyun is answerable for."""
+
+    def port(self, name: str) -> Port:
+        """The port of that name. Raises KeyError when there is none."""
+        for port in self.listens:
+            if port.name == name:
+                return port
+        raise KeyError(name)

@@ -1,0 +1,1 @@
+"""Zabbix as code."""

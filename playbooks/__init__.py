@@ -1,0 +1,1 @@
+"""Ansible: site.yml and roles, carried in the wheel as data."""

@@ -1,0 +1,1 @@
+"""Procedures, and the drills that rehearse them."""
