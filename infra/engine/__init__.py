@@ -1,1 +1,1 @@
-
+"""The Pulumi engine: getting it, driving it, its locks and its recovery."""

@@ -1,1 +1,1 @@
-
+"""The estate: its model, its loading, and everything derived from it. Pure."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv4Network
+
     from infra.estate.model import Estate, Host, LoadBalancer
 
 FIRST_HOST = 10
@@ -81,7 +82,7 @@ def elastic_name_of_host(host: str) -> str:
 
 
 def elastic_names(estate: Estate) -> tuple[str, ...]:
-    """Names of the elastic IPs an estate needs: one a load balancer, one a gateway or bastion in the cloud."""
+    """Names of the elastic IPs an estate needs: one a balancer, one a gateway or bastion."""
     outside = [h.name for h in estate.cloud_hosts if {"gateway", "ops"} & set(h.roles)]
     return (
         *(elastic_name_of_balancer(b.name) for b in estate.load_balancers),
@@ -90,7 +91,7 @@ def elastic_names(estate: Estate) -> tuple[str, ...]:
 
 
 def elastic_addresses(estate: Estate) -> dict[str, IPv4Address]:
-    """Public addresses in the lab, from its pool. In the cloud the provider chooses, so there are none here."""
+    """Public addresses in the lab, from its pool; in the cloud the provider chooses, so none here."""
     pool = estate.internet.pool
     if pool is None:
         return {}

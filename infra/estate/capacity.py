@@ -26,7 +26,7 @@ class _Types(BaseModel):
 
 @cache
 def instance_types() -> dict[str, Capacity]:
-    """vCPU and GiB of every known instance type; source and date stand in the data file."""
+    """Size (vCPU, GiB) of every known instance type; source and date stand in the data file."""
     text = resources.files("infra.estate").joinpath("instance_types.yaml").read_text(encoding="utf-8")
     return dict(_Types.model_validate(YAML(typ="safe").load(text)).types)
 

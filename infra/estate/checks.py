@@ -11,6 +11,7 @@ from infra.services.catalogue import KNOWN_ROLES, service_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Network
 
     from infra.estate.model import Estate
 
@@ -70,7 +71,9 @@ def _networks(estate: Estate) -> Iterator[Finding]:
                     f"subnet {subnet.name} {subnet.cidr} overlaps {other.name} {other.cidr}",
                     "choose ranges that do not overlap",
                 )
-    others = [(("sites", i), s.name, s.cidr) for i, s in enumerate(estate.sites)]
+    others: list[tuple[tuple[str | int, ...], str, IPv4Network]] = [
+        (("sites", i), s.name, s.cidr) for i, s in enumerate(estate.sites)
+    ]
     if estate.line:
         others.append((("line", "cidr"), "the line", estate.line.cidr))
     for index, (key, name, cidr) in enumerate(others):
@@ -91,12 +94,24 @@ def _hosts(estate: Estate) -> Iterator[Finding]:
         if (host.subnet is None) == (host.site is None):
             yield key, f"{host.name} needs either a subnet or a site", "name one of them"
         if host.subnet is not None and host.subnet not in subnets:
-            yield key, f"{host.name}: no subnet {host.subnet}", f"one of {', '.join(sorted(subnets))}"
+            yield (
+                (*key, "subnet"),
+                f"{host.name}: no subnet {host.subnet}",
+                f"one of {', '.join(sorted(subnets))}",
+            )
         if host.site is not None and host.site not in sites:
-            yield key, f"{host.name}: no site {host.site}", f"one of {', '.join(sorted(sites)) or '(none)'}"
+            yield (
+                (*key, "site"),
+                f"{host.name}: no site {host.site}",
+                f"one of {', '.join(sorted(sites)) or '(none)'}",
+            )
         for role in host.roles:
             if role not in KNOWN_ROLES:
-                yield key, f"{host.name}: no role {role}", f"one of {', '.join(sorted(KNOWN_ROLES))}"
+                yield (
+                    (*key, "roles"),
+                    f"{host.name}: no role {role}",
+                    f"one of {', '.join(sorted(KNOWN_ROLES))}",
+                )
         if host.provider == "existing" and host.address is None:
             yield key, f"{host.name} exists already, so its address must be given", "add address: A.B.C.D"
         if len({d.mount for d in host.disks}) != len(host.disks):
@@ -108,11 +123,15 @@ def _addresses(estate: Estate) -> Iterator[Finding]:
     counts = Counter(address for _, _, address in given)
     for index, name, address in given:
         if counts[address] > 1:
-            yield ("hosts", index), f"{name}: address {address} is given twice", "give each host its own"
+            yield (
+                ("hosts", index, "address"),
+                f"{name}: address {address} is given twice",
+                "give each host its own",
+            )
         network = subnet_of(estate, estate.hosts[index])
         if network is not None and address not in network:
             yield (
-                ("hosts", index),
+                ("hosts", index, "address"),
                 f"{name}: {address} is not in {network}",
                 "choose an address of that range",
             )
@@ -131,14 +150,11 @@ def _capacity(estate: Estate) -> Iterator[Finding]:
             )
     if unknown:
         return
-    have = total(estate)
-    if (have.vcpu, have.memory_gib) != (estate.expect.vcpu, estate.expect.memory_gib):
-        yield (
-            ("expect",),
-            f"the cloud hosts add up to {have.vcpu} vCPU / {have.memory_gib} GiB, "
-            f"expected {estate.expect.vcpu} vCPU / {estate.expect.memory_gib} GiB",
-            "change a host's type, or what is expected",
-        )
+    have, expect = total(estate), estate.expect
+    if (have.vcpu, have.memory_gib) != (expect.vcpu, expect.memory_gib):
+        found = f"the cloud hosts add up to {have.vcpu} vCPU / {have.memory_gib} GiB"
+        wanted = f"{expect.vcpu} vCPU / {expect.memory_gib} GiB"
+        yield ("expect",), f"{found}, expected {wanted}", "change a host's type, or what is expected"
 
 
 def _line(estate: Estate) -> Iterator[Finding]:

@@ -34,7 +34,8 @@ class Flow:
     @property
     def because(self) -> str:
         """The declaration in words."""
-        return f"{self.service}.{self.port.name} ({self.port}) may be called by {self.caller}: {self.port.purpose}"
+        port = self.port
+        return f"{self.service}.{port.name} ({port}) may be called by {self.caller}: {port.purpose}"
 
 
 def flows(estate: Estate) -> tuple[Flow, ...]:

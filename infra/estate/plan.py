@@ -32,7 +32,7 @@ PACKAGE = "shared"
 
 @dataclass(frozen=True)
 class PlannedResource:
-    """One resource: its kind, its logical name in the engine's state, its inputs, what must exist before it."""
+    """One resource: kind, logical name in the engine's state, inputs, and what must exist before it."""
 
     kind: str
     inputs: kinds.Inputs

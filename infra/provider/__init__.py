@@ -1,1 +1,1 @@
-
+"""The provider plugin `pulumi-resource-yiyun`."""

@@ -33,6 +33,7 @@ MYSQL_HEALTH = Service(
     listens=(Port("health", 9201, "health of the member", (Caller("db-router"),)),),
     units=("yiyun-mysql-health",),
     owned_files=("/etc/yiyun-mysql-health.json",),
+    secrets=(SecretSpec("mysql-health"),),
 )
 DB_ROUTER = Service(
     name="db-router",

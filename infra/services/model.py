@@ -1,4 +1,4 @@
-"""What a service declares about itself. Rules, checks, backups and pages are derived from it, never typed twice."""
+"""What a service declares about itself. Rules, checks and backups are derived from it, never typed twice."""
 
 from __future__ import annotations
 

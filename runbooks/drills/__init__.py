@@ -1,1 +1,1 @@
-
+"""Drills: experiments that rehearse procedures."""

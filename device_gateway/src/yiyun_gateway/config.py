@@ -119,7 +119,10 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "top level"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    what = {"extra_forbidden": "unknown key; remove it or correct its spelling", "missing": "is missing; add it"}
+    what = {
+        "extra_forbidden": "unknown key; remove it or correct its spelling",
+        "missing": "is missing; add it",
+    }
     return f"{where}: {what.get(first['type'], first['msg'])}{more}"
 
 

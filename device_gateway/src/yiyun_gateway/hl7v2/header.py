@@ -37,7 +37,7 @@ class EncodingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """MSH of one message. `sender` is application|facility (MSH-3|MSH-4), first components."""
+    """MSH of one message; `encoding` reads the body (None: unknown), `wire` is what MSH was decoded with."""
 
     separators: str
     application: str
@@ -51,6 +51,7 @@ class Header:
     version: str
     charset: str
     encoding: str | None
+    wire: str
 
     @property
     def sender(self) -> str:
@@ -76,20 +77,32 @@ def _fields(line: bytes, encoding: str) -> list[str]:
     return text.split(text[3])
 
 
+def _read(line: bytes, default: str) -> tuple[list[str], str, str | None]:
+    """Return MSH's fields, what they were decoded with, and the encoding MSH-18 names (None: unknown).
+
+    A GB18030 letter may end in a byte that looks like `|`, which moves MSH-18 for a reader that does not know
+    yet. So every field that names a character set is a candidate; right is the one that, used, finds itself.
+    """
+    fields = _fields(line, default)
+    named = [codec_of(field.split("~")[0], default) for field in fields[17:] if field]
+    for candidate in dict.fromkeys(name for name in named if name not in {None, default, "ascii"}):
+        again = _fields(line, str(candidate))
+        if codec_of(_at(again, 18).split("~")[0], default) == candidate:
+            return again, str(candidate), candidate
+    return fields, default, codec_of(_at(fields, 18).split("~")[0], default)
+
+
 def peek(raw: bytes, default_encoding: str, by_sender: dict[str, str] | None = None) -> Header:
     """Read the MSH segment of `raw` without judging the rest. Undecodable bytes survive as surrogates.
 
     Raises NotHl7Error when there is no MSH segment with its delimiters and MSH-9.
     """
     line = re.split(rb"[\r\n]", raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n \t"), maxsplit=1)[0]
-    if not line.startswith(b"MSH") or len(line) < 8 or line[3:4].isalnum() or line[3] > 0x7E:  # noqa: PLR2004
+    if not line.startswith(b"MSH") or len(line) < 8 or line[3:4].isalnum() or line[3] > 0x7E:
         raise NotHl7Error("no MSH segment")
-    fields = _fields(line, default_encoding)
-    encoding = codec_of(_at(fields, 18).split("~")[0], default_encoding)
-    if encoding not in {default_encoding, None, "ascii"}:
-        fields = _fields(line, encoding or default_encoding)
-    separators = fields[0][3:] + line[3:4].decode("ascii") + fields[1] if len(fields) > 1 else ""
-    if len(separators) < 2 or not _at(fields, 9):  # noqa: PLR2004 - field and component separator
+    fields, wire, encoding = _read(line, default_encoding)
+    separators = line[3:4].decode("ascii") + _at(fields, 2)
+    if len(separators) < 2 or not _at(fields, 9):
         raise NotHl7Error("MSH without delimiters or message type")
     component = separators[1]
     application, facility = (_at(fields, n).split(component)[0] for n in (3, 4))
@@ -106,6 +119,7 @@ def peek(raw: bytes, default_encoding: str, by_sender: dict[str, str] | None = N
         version=_at(fields, 12).split(component)[0],
         charset=_at(fields, 18).split("~")[0],
         encoding=(by_sender or {}).get(f"{application}|{facility}", encoding),
+        wire=wire,
     )
 
 
@@ -121,7 +135,9 @@ def decode(raw: bytes, header: Header) -> str:
     try:
         return raw.removeprefix(b"\xef\xbb\xbf").decode(header.encoding)
     except UnicodeDecodeError as error:
-        raise EncodingError(f"byte {error.start} is not {header.encoding}; set reading.encoding_by_sender") from None
+        raise EncodingError(
+            f"byte {error.start} is not {header.encoding}; set reading.encoding_by_sender"
+        ) from None
 
 
 def acknowledge(header: Header, code: AckCode, reason: str, now: datetime) -> bytes:
@@ -137,9 +153,13 @@ def acknowledge(header: Header, code: AckCode, reason: str, now: datetime) -> by
     ]  # fmt: skip
     msa = f"MSA{f}{code}{f}{header.control_id}" + (f"{f}{reason}" if reason else "")
     text = f.join(msh).rstrip(f) + "\r" + msa + "\r"
-    return text.encode(header.encoding or "utf-8", "surrogateescape")
+    return text.encode(header.wire, "surrogateescape")
 
 
 def reject(reason: str, now: datetime) -> bytes:
     """Return the AR answer to bytes that have no readable MSH, so no control id to echo."""
-    return f"MSH|^~\\&|||||{now:%Y%m%d%H%M%S}+0000||ACK|{now:%Y%m%d%H%M%S%f}|P|2.5.1\rMSA|AR||{reason}\r".encode("ascii")
+    return (
+        f"MSH|^~\\&|||||{now:%Y%m%d%H%M%S}+0000||ACK|{now:%Y%m%d%H%M%S%f}|P|2.5.1\rMSA|AR||{reason}\r".encode(
+            "ascii"
+        )
+    )

@@ -1,0 +1,5 @@
+"""`python -m yiyun_app`."""
+
+from yiyun_app.command import main
+
+main()

@@ -1,0 +1,74 @@
+"""The connection to MySQL: TLS, timeouts, isolation, pool."""
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from yiyun_app.errors import UserError
+from yiyun_app.settings import DatabaseSettings, read_secret
+
+_POOL_WAIT_SECONDS = 2
+_RECYCLE_SECONDS = 1800
+
+
+def connect(settings: DatabaseSettings) -> Engine:
+    """Make the engine (nothing is opened yet); raise UserError when password or CA file cannot be used."""
+    url = URL.create(
+        "mysql+pymysql",
+        settings.database_user,
+        read_secret(settings.database_password_file),
+        settings.database_host,
+        settings.database_port,
+        settings.database_name,
+        {"charset": "utf8mb4"},
+    )
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_pool_size,
+        pool_timeout=_POOL_WAIT_SECONDS,
+        pool_recycle=_RECYCLE_SECONDS,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": settings.database_connect_timeout,
+            "read_timeout": settings.database_read_timeout,
+            "write_timeout": settings.database_read_timeout,
+            "init_command": "SET SESSION time_zone = '+00:00'",
+            "ssl": tls_context(settings.database_ca_file) if settings.database_ca_file else None,
+            "ssl_disabled": settings.database_ca_file is None,
+        },
+    )
+
+
+def tls_context(ca_file: Path) -> ssl.SSLContext:
+    """TLS that demands a server certificate of the given authority.
+
+    The host name is not compared: the connection goes to a proxy on this host, and servers change behind it.
+    """
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise UserError(f"CA file {ca_file}: {error}") from None
+    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose objects stay readable after commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def utc_now() -> datetime:
+    """Now as the database stores it: UTC without a zone, microseconds."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def to_utc(moment: datetime) -> datetime:
+    """A zone-aware moment as the database stores it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,1 @@
+"""HTTP: pages, FHIR, the gateway's door, health."""

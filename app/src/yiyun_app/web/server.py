@@ -1,0 +1,39 @@
+"""Putting the application together."""
+
+import socket
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+
+from yiyun_app import __version__
+from yiyun_app.crypto import FieldCipher
+from yiyun_app.database import connect, sessions
+from yiyun_app.residents import Residents
+from yiyun_app.retry import RetryPolicy
+from yiyun_app.settings import ServeSettings, read_field_key, read_session_key
+from yiyun_app.web import fhir, health, ingest, pages, problems
+from yiyun_app.web.context import Application
+from yiyun_app.web.login import LoginGuard, Signer
+from yiyun_app.web.observe import Observe
+from yiyun_app.web.pages_support import PACKAGE
+
+
+def create(settings: ServeSettings, engine: Engine | None = None) -> FastAPI:
+    """The web application; raises UserError when a secret file cannot be used. Opens no connection yet."""
+    app = FastAPI(title="yiyun-app", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.application = Application(
+        settings=settings,
+        new_session=sessions(engine or connect(settings)),
+        policy=RetryPolicy(total_seconds=settings.retry_seconds),
+        residents=Residents(FieldCipher(read_field_key(settings.field_key_file)), settings.county_code),
+        signer=Signer(read_session_key(settings.session_key_file), settings.session_hours),
+        guard=LoginGuard(),
+        host=socket.gethostname(),
+    )
+    for part in (health, pages, fhir, ingest):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
+    problems.install(app)
+    app.add_middleware(Observe)
+    return app

@@ -1,0 +1,68 @@
+"""yiyun: infrastructure as code and hybrid-cloud operations for a county medical consortium."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+import typer
+
+from cli.verbs import doctor, estate_file, lab, look, provision
+
+USAGE_EXIT = 4
+"""A wrong command line is bad input; Typer alone would exit 2, which here means `changes pending`."""
+
+app = typer.Typer(
+    name="yiyun",
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(provision.up)
+app.command("preview")(provision.preview)
+app.command("destroy")(provision.destroy)
+app.command("verify")(look.verify)
+app.command("status")(look.status)
+app.command("why")(look.why)
+app.command("ssh", context_settings={"ignore_unknown_options": True})(look.ssh)
+app.command("logs")(look.logs)
+app.command("init")(estate_file.init)
+app.command("doctor")(doctor.doctor)
+app.add_typer(lab.app, name="lab")
+
+
+def run() -> None:
+    """Entry of the console script: the contract's exit codes hold for usage errors too."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(0)
+    except click.ClickException as error:
+        _usage(error)
+        sys.exit(USAGE_EXIT)
+    except click.Abort:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.ClickException) -> None:
+    if "--json" not in sys.argv:
+        error.show()
+        return
+    command = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
+    problem = {
+        "code": "usage",
+        "message": error.format_message(),
+        "hint": "see --help",
+        "where": "command line",
+    }
+    result = {"command": command, "estate": "", "scope": "contract", "ok": False, "error": problem}
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    run()

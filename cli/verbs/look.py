@@ -1,0 +1,144 @@
+"""`yiyun status`, `verify`, `why`, `ssh`, `logs`: looking without touching."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from infra.verify.run import verify as run_verify
+from infra.verify.why import explain
+from rich.table import Table
+
+from cli.contract import EstateOption, JsonOption, QuietOption, Report, reporting
+from infra.errors import BadInputError, YiyunError
+from infra.reach import run_on, ssh_argv
+from infra.services.catalogue import services_of
+from infra.status import Status, collect
+
+
+def status(estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False) -> None:
+    """One screen: hosts, database, line, platform, certificates. Exit 1 when something is wrong."""
+    with reporting("status", estate, json_output, quiet) as report:
+        loaded = report.load()
+        _must_be_deployed(report)
+        with report.progress() as progress:
+            now = collect(loaded, report.paths, progress)
+        report.fields |= now.fields
+        show_status(report, now)
+        report.exit_code = 0 if now.ok else 1
+
+
+def verify(
+    estate: EstateOption = "lab",
+    probe: Annotated[bool, typer.Option(help="The all-pairs probe.")] = True,
+    checks: Annotated[bool, typer.Option(help="The checks of every role.")] = True,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Prove it: every check of every role, and every port of every pair of hosts."""
+    with reporting("verify", estate, json_output, quiet) as report:
+        loaded = report.load()
+        _must_be_deployed(report)
+        with report.progress() as progress:
+            result = run_verify(loaded, report.paths, probe=probe, suites=checks, progress=progress)
+        report.fields |= result.as_json()
+        report.say(result.summary)
+        for failure in result.failures:
+            report.say(f"[red]failed[/] {failure}")
+        report.exit_code = 0 if result.ok else 1
+
+
+def why(
+    source: Annotated[str, typer.Argument(help="Host that calls.")],
+    destination: Annotated[str, typer.Argument(help="Host that is called.")],
+    port: Annotated[int, typer.Argument(help="Port, 1 to 65535.", min=1, max=65535)],
+    udp: Annotated[bool, typer.Option("--udp", help="UDP instead of TCP.")] = False,
+    estate: EstateOption = "lab",
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Why a port is open or closed: the estate's line, the declaration, the rule, its counter, the probe."""
+    with reporting("why", estate, json_output, quiet) as report:
+        loaded = report.load()
+        protocol = "udp" if udp else "tcp"
+        chain = explain(loaded, report.source, report.paths, source, destination, port, protocol)
+        report.fields |= chain.as_json()
+        for line in chain.as_text():
+            report.say(line)
+
+
+def ssh(
+    host: Annotated[str, typer.Argument(help="Host to reach, through its bastion.")],
+    command: Annotated[list[str] | None, typer.Argument(help="Command to run instead of a shell.")] = None,
+    estate: EstateOption = "lab",
+) -> None:
+    """Open a shell on a host, or run one command there; its exit code is passed on."""
+    with reporting("ssh", estate, as_json=False) as report:
+        _known(report, host)
+        argv = ssh_argv(report.paths, host, command or ())
+        sys.stdout.flush()
+        os.execvp(argv[0], argv)  # noqa: S606  ssh takes over the terminal
+
+
+def logs(
+    host: Annotated[str, typer.Argument(help="Host whose journal to read.")],
+    unit: Annotated[str, typer.Option("--unit", "-u", help="Only this systemd unit.")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100000)] = 100,
+    estate: EstateOption = "lab",
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Newest lines of a host's journal: of its services, or of one unit."""
+    with reporting("logs", estate, json_output, quiet) as report:
+        _known(report, host)
+        if report.estate is None:
+            raise BadInputError("no estate")
+        units = [unit] if unit else [u for s in services_of(report.estate.host(host)) for u in s.units]
+        argv = ["journalctl", "--no-pager", "-o", "short-iso", "-n", str(lines)]
+        answer = run_on(report.paths, host, [*argv, *(x for u in units for x in ("-u", u))])
+        if answer.returncode != 0:
+            raise YiyunError(f"{host}: {answer.stderr.strip()}", hint="yiyun status", where=host)
+        report.fields |= {"host": host, "units": units, "lines": answer.stdout.splitlines()}
+        if not report.as_json:
+            sys.stdout.write(answer.stdout)
+
+
+def show_status(report: Report, now: Status) -> None:
+    """The status screen."""
+    fields = now.fields
+    table = Table("host", "site", "roles", "", box=None)
+    for host in fields["hosts"]:
+        table.add_row(host["name"], host["site"], " ".join(host["roles"]), _mark(host["up"]))
+    report.say(table)
+    members = "  ".join(f"{m['name']} {m['state']}" for m in fields["mysql"]["members"])
+    report.say(f"mysql      writer {fields['mysql']['writer'] or '[red]none[/]'}   {members}")
+    paths = "  ".join(f"{p['name']} {_mark(p['up'])}" for p in fields["line"]["paths"])
+    report.say(f"line       path {fields['line']['path'] or '[red]none[/]'}   {paths}")
+    platform = "  ".join(f"{p['host']} {_mark(p['ready'])} {p['version'] or ''}" for p in fields["platform"])
+    report.say(f"platform   {platform}")
+    if fields["oracle"]:
+        report.say(f"oracle     {fields['oracle']['state']}")
+    ends = [c["not_after"] for c in fields["certificates"]]
+    report.say(f"certs      {len(ends)} leaves, the first ends {min(ends) if ends else '-'}")
+    if report.estate and report.estate.provider == "lab":
+        report.say(f"page       https://127.0.0.1:{report.estate.lab.published.web}/")
+    for problem in now.problems:
+        report.say(f"[red]problem[/]    {problem}")
+
+
+def _mark(good: bool) -> str:
+    return "[green]up[/]" if good else "[red]down[/]"
+
+
+def _must_be_deployed(report: Report) -> None:
+    if not report.paths.ssh_config.exists():
+        raise BadInputError("this estate was never brought up from here", hint="yiyun up")
+
+
+def _known(report: Report, host: str) -> None:
+    names = [h.name for h in report.load().hosts]
+    if host not in names:
+        raise BadInputError(f"no host {host}", hint=f"one of {', '.join(names)}")
+    _must_be_deployed(report)

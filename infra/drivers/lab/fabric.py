@@ -1,0 +1,140 @@
+"""The fabric: namespaces, wires, rules and bandwidth of a lab, made to agree with its records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra.drivers.lab import netlink
+from infra.drivers.lab.commands import run
+from infra.drivers.lab.desired import read_desired
+from infra.drivers.lab.names import INTERNET, prefix, qualified
+from infra.drivers.lab.rulesets import TABLE, digest_of, ruleset, shapings
+from infra.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from infra.drivers.lab.desired import Desired
+    from infra.drivers.lab.topology import Topology
+    from infra.paths import EstatePaths
+
+
+@dataclass(frozen=True)
+class RuleCounter:
+    """A rule of the fabric as the kernel has it now."""
+
+    router: str
+    chain: str
+    comment: str
+    """`sg:GROUP:in|out:tcp|udp:PORT:PEER`, `sg:GROUP:in|out:drop`, or `fabric:WHAT`."""
+    packets: int
+    octets: int
+
+
+def routers(desired: Desired) -> tuple[str, ...]:
+    """Things that route: the internet, the VPCs, the sites."""
+    if desired.empty:
+        return ()
+    return (INTERNET, *(v.name for v in desired.vpcs), *(s.name for s in desired.sites))
+
+
+def ensure_namespaces(topology: Topology, estate: str, owner: str, running: Mapping[str, int]) -> list[str]:
+    """Make or re-attach every namespace. `running`: thing → process of its running container.
+
+    Raises RefusedError when a namespace of this name belongs to another lab.
+    """
+    changed: list[str] = []
+    for namespace in topology.namespaces:
+        name = qualified(estate, namespace.thing)
+        if netlink.exists(name):
+            found = netlink.owner_of(name)
+            if found not in {owner, ""}:
+                raise RefusedError(
+                    f"{name} belongs to another lab of this name ({found})",
+                    hint="give this estate another name, or remove the other lab first",
+                )
+            if not found:
+                netlink.mark(name, owner)
+            continue
+        pid = running.get(namespace.thing)
+        if pid is None:
+            netlink.create(name, owner)
+        else:
+            netlink.attach(name, pid, owner)
+        changed.append(f"{namespace.thing}: namespace")
+    return changed
+
+
+def weave(topology: Topology, estate: str) -> list[str]:
+    """Make wires, addresses, kernel settings and routes agree with the topology."""
+    changed = [f"{wire.end[0]}: wire" for wire in topology.wires if netlink.join(estate, wire)]
+    for namespace in topology.namespaces:
+        changed += netlink.settle(estate, namespace)
+    return changed
+
+
+def guard(desired: Desired) -> list[str]:
+    """Install each router's rules, atomically and only where they differ, and its bandwidth limits."""
+    changed: list[str] = []
+    for router in routers(desired):
+        wanted = ruleset(desired, router)
+        if _installed(desired.estate, router) != (digest_of(wanted), _rules_in(wanted)):
+            in_router(desired.estate, router, ["nft", "-f", "-"], stdin=wanted)
+            changed.append(f"{router}: rules")
+        changed += netlink.shape(desired.estate, router, shapings(desired, router))
+    return changed
+
+
+def in_router(estate: str, thing: str, command: list[str], stdin: str = "") -> str:
+    """Output of one of the machine's programs run in a thing's network namespace."""
+    return run(["ip", "netns", "exec", qualified(estate, thing), *command], stdin=stdin).stdout
+
+
+def owned_namespaces(estate: str, owner: str) -> list[str]:
+    """Full names of the namespaces that belong to a lab, as marked on them (half-made ones have no mark)."""
+    names = sorted(p.name for p in netlink.RUN_NETNS.glob(f"{prefix(estate)}*"))
+    return [n for n in names if not netlink.exists(n) or netlink.owner_of(n) in {owner, ""}]
+
+
+def fabric_counters(paths: EstatePaths) -> list[RuleCounter]:
+    """Every commented rule of every router with its live counter."""
+    desired = read_desired(paths)
+    return [
+        RuleCounter(router, rule["chain"], rule["comment"], counter["packets"], counter["bytes"])
+        for router in routers(desired)
+        for rule in _rules(desired.estate, router)
+        for counter in [_counter(rule)]
+        if rule.get("comment") and counter is not None
+    ]
+
+
+def owner(paths: EstatePaths) -> str:
+    """Identity of a lab on this machine: the folder of its state."""
+    return _resolved(paths.root)
+
+
+def _resolved(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _rules(estate: str, router: str) -> list[dict[str, Any]]:
+    listing = json.loads(in_router(estate, router, ["nft", "-j", "list", "table", "inet", TABLE]))
+    return [item["rule"] for item in listing["nftables"] if "rule" in item]
+
+
+def _counter(rule: dict[str, Any]) -> dict[str, int] | None:
+    return next((part["counter"] for part in rule["expr"] if "counter" in part), None)
+
+
+def _installed(estate: str, router: str) -> tuple[str, int]:
+    """(hash, number of commented rules) of the ruleset the kernel has now; ("", 0) when there is none."""
+    command = ["ip", "netns", "exec", qualified(estate, router), "nft", "list", "table", "inet", TABLE]
+    listing = run(command, check=False).stdout
+    return digest_of(listing), _rules_in(listing)
+
+
+def _rules_in(text: str) -> int:
+    return text.count('comment "') - 1 if 'comment "' in text else 0

@@ -1,0 +1,281 @@
+"""Records → nftables ruleset of each router. Pure.
+
+A packet between two hosts must pass the sender's group (egress chain) and the receiver's (ingress chain);
+each rule has a counter and a comment `sg:GROUP:DIRECTION:PROTOCOL:PORT:PEER`, so `why` reads it live.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from infra.drivers.lab.names import INTERNET, STORE_PORT, UPLINK, balancer_thing, port_name, store_thing
+from infra.drivers.lab.topology import (
+    Attachment,
+    attachments,
+    backbone_address,
+    public_addresses,
+    stores,
+    stores_at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from infra import resources as kinds
+    from infra.drivers.lab.desired import Desired
+
+TABLE = "yiyun"
+EVERYWHERE = "0.0.0.0/0"
+Direction = Literal["in", "out"]
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One permitted flow of a group, in the fabric's words."""
+
+    direction: Direction
+    protocol: str
+    port: int
+    peer: str
+
+    def comment(self, group: str) -> str:
+        """What `fabric_counters` finds the rule by."""
+        return f"sg:{group}:{self.direction}:{self.protocol}:{self.port}:{self.peer}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A security group of one attachment: its addresses and what is permitted."""
+
+    name: str
+    attachment: Attachment
+    permissions: tuple[Permission, ...]
+
+    def chain(self, direction: Direction) -> str:
+        """Name of the group's chain."""
+        return f"sg-{self.name}-{direction}"
+
+    def drop_comment(self, direction: Direction) -> str:
+        """Comment of the group's last rule, which drops what nothing permitted."""
+        return f"sg:{self.name}:{direction}:drop"
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """A bandwidth package on a router's device: traffic of these public addresses shares `mbps`."""
+
+    device: str
+    side: Literal["saddr", "daddr"]
+    addresses: tuple[str, ...]
+    class_id: int
+    mbps: int
+
+
+def groups_at(desired: Desired, router: str) -> tuple[Group, ...]:
+    """Security groups of everything on a router: hosts as recorded, balancers and stores as they need."""
+    of_host = {h.name: h for h in desired.hosts}
+    found: list[Group] = []
+    for attachment in attachments(desired, router):
+        host = of_host.get(attachment.thing)
+        recorded = desired.group_of(host) if host else None
+        permitted = [Permission(r.direction, r.protocol, r.port, r.peer) for r in recorded.rules] if recorded else []
+        if host is not None:
+            permitted += _to_stores(desired, host)
+        permitted += _of_balancer(desired, attachment.thing)
+        permitted += _of_store(desired, attachment.thing)
+        name = host.security_group if host else attachment.thing
+        found.append(Group(name, attachment, tuple(dict.fromkeys(permitted))))
+    return tuple(found)
+
+
+def store_clients(desired: Desired) -> tuple[kinds.Host, ...]:
+    """Hosts that may call object storage: those that mount buckets, and those with a public address
+    of their own (bastion and gateways, from where copies leave the region).
+    """
+    public = {e.target for e in desired.elastic_ips}
+    vpcs = {v.name for v in desired.vpcs}
+    return tuple(
+        h for h in desired.hosts if h.network in vpcs and ("fuse" in h.capabilities or h.address in public)
+    )
+
+
+def _to_stores(desired: Desired, host: kinds.Host) -> list[Permission]:
+    if host not in store_clients(desired):
+        return []
+    return [Permission("out", "tcp", STORE_PORT, f"{a}/32") for a in stores(desired).values()]
+
+
+def _of_balancer(desired: Desired, thing: str) -> list[Permission]:
+    listeners = [x for x in desired.listeners if balancer_thing(x.load_balancer) == thing]
+    incoming = [Permission("in", "tcp", x.port, EVERYWHERE) for x in listeners]
+    return incoming + [
+        Permission("out", "tcp", b.port, f"{b.address}/32") for x in listeners for b in x.backends
+    ]
+
+
+def _of_store(desired: Desired, thing: str) -> list[Permission]:
+    if thing not in {store_thing(region) for region in desired.store_regions}:
+        return []
+    own = {v.region: v.name for v in desired.vpcs}
+    region = next(r for r in desired.store_regions if store_thing(r) == thing)
+    inside = [h for h in store_clients(desired) if h.network == own.get(region)]
+    peers = [f"{h.address}/32" for h in inside]
+    peers += [f"{backbone_address(v, desired)}/32" for v in desired.vpcs if v.region != region]
+    return [Permission("in", "tcp", STORE_PORT, peer) for peer in peers]
+
+
+def shapings(desired: Desired, router: str) -> tuple[Shaping, ...]:
+    """Bandwidth packages on a VPC's uplink (what leaves), or on the internet's port to a VPC (what enters)."""
+    found: list[Shaping] = []
+    for vpc in desired.vpcs:
+        if router not in {vpc.name, INTERNET}:
+            continue
+        here = public_addresses(desired, vpc.name)
+        device, side = (port_name(vpc.name), "daddr") if router == INTERNET else (UPLINK, "saddr")
+        for class_id, package in enumerate(desired.packages, start=16):
+            members = sorted(
+                e.address for e in desired.elastic_ips if e.package == package.name and e.address in here
+            )
+            if members:
+                found.append(Shaping(device, side, tuple(members), class_id, package.mbps))
+    return tuple(found)
+
+
+def ruleset(desired: Desired, router: str) -> str:
+    """The whole ruleset of a router as one `nft -f` transaction. It names its own hash in a comment."""
+    body = "\n".join(_body(desired, router))
+    digest = hashlib.sha256(body.encode()).hexdigest()[:32]
+    return "\n".join(
+        [
+            f"table inet {TABLE}",
+            f"delete table inet {TABLE}",
+            f"table inet {TABLE} {{",
+            f'  comment "{digest}"',
+            body,
+            "}",
+            "",
+        ]
+    )
+
+
+def digest_of(text: str) -> str:
+    """The hash a ruleset names."""
+    return text.partition('comment "')[2].partition('"')[0]
+
+
+def _body(desired: Desired, router: str) -> Iterator[str]:
+    groups = groups_at(desired, router)
+    for group in groups:
+        yield from _group_chains(group)
+    yield from _spoofing(groups)
+    yield from _forwarding(desired, router, groups)
+    yield from _nat(desired, router)
+    yield from _classes(desired, router)
+
+
+def _group_chains(group: Group) -> Iterator[str]:
+    for direction in ("in", "out"):
+        yield f"  chain {group.chain(direction)} {{"
+        for p in group.permissions:
+            if p.direction != direction:
+                continue
+            side = "saddr" if direction == "in" else "daddr"
+            peer = "" if p.peer == EVERYWHERE else f"ip {side} {p.peer} "
+            comment = p.comment(group.name)
+            yield f'    {peer}{p.protocol} dport {p.port} counter return comment "{comment}"'
+        yield f'    counter drop comment "{group.drop_comment(direction)}"'
+        yield "  }"
+
+
+def _spoofing(groups: tuple[Group, ...]) -> Iterator[str]:
+    own = [f'"{g.attachment.port}" . {a}' for g in groups for a in g.attachment.addresses]
+    yield from _set("set own", "type ifname . ipv4_addr", own)
+    yield "  chain spoofing {"
+    yield "    type filter hook prerouting priority raw; policy accept;"
+    yield '    iifname "to-*" meta nfproto ipv6 counter drop comment "fabric:ipv6"'
+    if own:
+        yield '    iifname "to-*" iifname . ip saddr != @own counter drop comment "fabric:spoofed"'
+    yield "  }"
+
+
+def _forwarding(desired: Desired, router: str, groups: tuple[Group, ...]) -> Iterator[str]:
+    public = public_addresses(desired, router)
+    yield from _map("egress", "ipv4_addr : verdict", _jumps(groups, "out"))
+    yield from _map("ingress", "ipv4_addr : verdict", _jumps(groups, "in"))
+    yield "  chain groups {"
+    yield '    ct state established,related counter accept comment "fabric:established"'
+    yield '    ct state invalid counter drop comment "fabric:invalid"'
+    yield f'    iifname "{UPLINK}" ct status & dnat != dnat counter drop comment "fabric:unasked"'
+    yield "    ip saddr vmap @egress"
+    yield "    ip daddr vmap @ingress"
+    if router in {v.name for v in desired.vpcs}:
+        leaving = ", ".join(sorted([*public.values()]))
+        remote = ", ".join(sorted(a for r, a in stores(desired).items() if r not in stores_at(desired, router)))
+        permitted = f"ip saddr != {{ {leaving} }} " if leaving else ""
+        exempt = f"ip daddr != {{ {remote} }} " if remote else ""
+        yield f'    oifname "{UPLINK}" {permitted}{exempt}counter drop comment "fabric:no-elastic-ip"'
+    yield '    counter accept comment "fabric:permitted"'
+    yield "  }"
+    for hook in ("forward", "output"):
+        yield f"  chain {hook} {{"
+        yield f"    type filter hook {hook} priority filter; policy drop;"
+        if hook == "output":
+            yield '    oifname "lo" accept'
+            yield "    icmp type { destination-unreachable, time-exceeded } accept"
+        yield "    jump groups"
+        yield "  }"
+    yield "  chain input {"
+    yield "    type filter hook input priority filter; policy drop;"
+    yield '    iifname "lo" accept'
+    yield "    ct state established,related accept"
+    yield "  }"
+
+
+def _jumps(groups: Iterable[Group], direction: Direction) -> list[str]:
+    return [f"{a} : jump {g.chain(direction)}" for g in groups for a in g.attachment.addresses]
+
+
+def _nat(desired: Desired, router: str) -> Iterator[str]:
+    public = public_addresses(desired, router)
+    vpc = next((v for v in desired.vpcs if v.name == router), None)
+    site = next((s for s in desired.sites if s.name == router), None)
+    yield from _map("inward", "ipv4_addr : ipv4_addr", [f"{p} : {t}" for p, t in public.items()])
+    yield from _map("outward", "ipv4_addr : ipv4_addr", [f"{t} : {p}" for p, t in public.items()])
+    yield "  chain inbound {"
+    yield "    type nat hook prerouting priority dstnat; policy accept;"
+    yield "    dnat ip to ip daddr map @inward"
+    yield "  }"
+    yield "  chain outbound {"
+    yield "    type nat hook postrouting priority srcnat; policy accept;"
+    if vpc is not None:
+        far = [a for r, a in stores(desired).items() if r not in stores_at(desired, router)]
+        if far:
+            address = backbone_address(vpc, desired)
+            yield f'    oifname "{UPLINK}" ip daddr {{ {", ".join(far)} }} snat ip to {address}'
+        yield f'    oifname "{UPLINK}" snat ip to ip saddr map @outward'
+    if site is not None:
+        yield f'    oifname "{UPLINK}" snat ip to {site.internet_address}'
+    yield "  }"
+
+
+def _classes(desired: Desired, router: str) -> Iterator[str]:
+    yield "  chain shaping {"
+    yield "    type filter hook postrouting priority 200; policy accept;"
+    for s in shapings(desired, router):
+        members = f"{{ {', '.join(s.addresses)} }}"
+        yield f'    oifname "{s.device}" ip {s.side} {members} meta priority set 1:{s.class_id:x}'
+    yield "  }"
+
+
+def _set(kind: str, type_: str, elements: list[str]) -> Iterator[str]:
+    yield f"  {kind} {{"
+    yield f"    {type_}"
+    if elements:
+        yield f"    elements = {{ {', '.join(elements)} }}"
+    yield "  }"
+
+
+def _map(name: str, type_: str, elements: list[str]) -> Iterator[str]:
+    return _set(f"map {name}", f"type {type_}", elements)

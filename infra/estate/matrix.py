@@ -1,0 +1,144 @@
+"""Who can reach what: the estate's expected answer for every pair of hosts and every probed port. Pure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from infra.estate.addresses import host_addresses, line_addresses
+from infra.estate.flows import flows, same_network
+from infra.services.catalogue import services_of
+from infra.services.model import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.estate.flows import Flow
+    from infra.estate.model import Estate, Host
+
+WELL_KNOWN = (21, 23, 80, 111, 445, 5432, 6379, 8080)
+"""Ports that nothing declares and that intruders try first: ftp, telnet, http, portmapper, smb, databases."""
+HIGH_PORTS = range(1024, 32768)
+"""Random ports are drawn from here: below Linux's ephemeral range (32768–60999), so that the answers to a
+probe, which go to its ephemeral port, are never mistaken for a probe of that port."""
+HIGH_PORT_COUNT = 6
+
+Route = Literal["fabric", "line", "gateway", "apart"]
+"""How a probe travels.
+
+fabric: both hosts stand in one network, whose router decides.
+line: from the line's peer, end to end through the tunnel that carries the line at the moment.
+gateway: the last leg of the line, sent by a gateway from its line address, so that the fabric is asked
+    even for what the gateway's own policy never lets out of the tunnel, and for the standby path too.
+apart: two networks without a declared path between these hosts: the source's router must drop.
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One probe and what the estate expects of it."""
+
+    source: str
+    """A host's name; for the route `gateway` the line's peer, on whose behalf the gateway sends."""
+    destination: str
+    port: int
+    protocol: Protocol
+    route: Route
+    via: str = ""
+    """The gateway that sends, for the route `gateway`."""
+    flow: Flow | None = None
+    """The declaration that permits it; None means denied."""
+
+    @property
+    def permitted(self) -> bool:
+        """True when a declaration permits it."""
+        return self.flow is not None
+
+    @property
+    def sender(self) -> str:
+        """The host that the probe is sent from."""
+        return self.via or self.source
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All checks of an estate, with the ports they cover."""
+
+    checks: tuple[Check, ...]
+    ports: tuple[int, ...]
+    """Each is tried by TCP and by UDP."""
+    seed: int
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """Ordered pairs (source, destination)."""
+        return frozenset((c.source, c.destination) for c in self.checks)
+
+
+def expected_matrix(estate: Estate, seed: int = 0) -> Matrix:
+    """Every ordered pair of hosts × every declared port and a sample of others × TCP and UDP.
+
+    The random part of the sample depends on the estate's name and `seed` alone, so a result can be repeated.
+    """
+    ports = (*declared_ports(estate), *sampled_ports(estate, seed))
+    permitted = {(f.path, f.source, f.destination, f.port.number, f.port.protocol): f for f in flows(estate)}
+    checks = tuple(
+        Check(
+            source,
+            to,
+            port,
+            protocol,
+            route,
+            via,
+            None
+            if route == "apart"
+            else permitted.get(("fabric" if route == "fabric" else "line", source, to, port, protocol)),
+        )
+        for source, to, route, via in _legs(estate)
+        for port in ports
+        for protocol in get_args(Protocol)
+    )
+    return Matrix(checks, ports, seed)
+
+
+def declared_ports(estate: Estate) -> tuple[int, ...]:
+    """Every port number that a service of the estate listens at, sorted."""
+    return tuple(sorted({p.number for host in estate.hosts for s in services_of(host) for p in s.listens}))
+
+
+def sampled_ports(estate: Estate, seed: int) -> tuple[int, ...]:
+    """Well-known and random ports that no service declares."""
+    declared = set(declared_ports(estate))
+    chosen = random.Random(f"{estate.estate}:{seed}")  # noqa: S311  a repeatable sample, not a secret
+    high = chosen.sample([p for p in HIGH_PORTS if p not in declared | set(WELL_KNOWN)], HIGH_PORT_COUNT)
+    return (*(p for p in WELL_KNOWN if p not in declared), *sorted(high))
+
+
+def _legs(estate: Estate) -> Iterator[tuple[str, str, Route, str]]:
+    for source in estate.hosts:
+        for to in estate.hosts:
+            if source.name != to.name:
+                yield source.name, to.name, route_between(estate, source, to), ""
+    if estate.line is None:
+        return
+    for gateway in line_addresses(estate):
+        for to in estate.cloud_hosts:
+            if to.name != gateway:
+                yield estate.line.peer, to.name, "gateway", gateway
+
+
+def route_between(estate: Estate, source: Host, to: Host) -> Route:
+    """How packets of one host reach another, by the estate's declaration."""
+    if same_network(source, to):
+        return "fabric"
+    if estate.line is not None and source.name == estate.line.peer and to.subnet is not None:
+        return "line"
+    return "apart"
+
+
+def source_address(estate: Estate, check: Check) -> str:
+    """Private address that the probe is sent from."""
+    if check.via:
+        return str(line_addresses(estate)[check.via])
+    return str(host_addresses(estate)[check.source])

@@ -1,0 +1,151 @@
+"""Estate and trust → Ansible inventory. Values are derived, never typed; secrets pass by stdout only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from infra.errors import YiyunError
+from infra.estate.addresses import (
+    elastic_addresses,
+    elastic_name_of_host,
+    host_addresses,
+    line_addresses,
+    tunnel_addresses,
+)
+from infra.estate.flows import flows, same_network
+from infra.estate.loading import load_estate
+from infra.paths import EstatePaths
+from infra.services.catalogue import KNOWN_ROLES, SERVICES, services_of
+from infra.services.platform import LINE_GATEWAY
+from infra.trust.material import Material
+
+if TYPE_CHECKING:
+    from infra.estate.model import Estate, Host
+
+Variables = dict[str, Any]
+
+
+def inventory(estate: Estate, material: Material, public: dict[str, str] | None = None) -> Variables:
+    """The inventory as Ansible's dynamic inventory programs print it: groups are roles.
+
+    `public`: addresses of elastic IPs by name, where the provider chose them.
+    """
+    public = public or {name: str(a) for name, a in elastic_addresses(estate).items()}
+    groups: Variables = {
+        role: {"hosts": [h.name for h in estate.hosts_with(role)]} for role in sorted(KNOWN_ROLES)
+    }
+    return {
+        **groups,
+        "cloud": {"hosts": [h.name for h in estate.cloud_hosts]},
+        "all": {"vars": shared_variables(estate)},
+        "_meta": {"hostvars": {h.name: host_variables(estate, h, material, public) for h in estate.hosts}},
+    }
+
+
+def shared_variables(estate: Estate) -> Variables:
+    """What every host's roles know: names, ports, the range of the VPC."""
+    return {
+        "ansible_user": "root",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "yiyun_estate": estate.estate,
+        "yiyun_environment": estate.environment,
+        "yiyun_domain": estate.domain,
+        "yiyun_county_code": estate.county_code,
+        "yiyun_vpc_cidr": str(estate.vpc.cidr),
+        "yiyun_shared_kernel": estate.provider == "lab",
+        "yiyun_ports": {f"{s.name}.{p.name}": p.number for s in SERVICES for p in s.listens},
+    }
+
+
+def host_variables(estate: Estate, host: Host, material: Material, public: dict[str, str]) -> Variables:
+    """What one host's roles know, and no secret of a service it does not run."""
+    addresses = host_addresses(estate)
+    passwords = material.passwords()
+    wanted = {spec.name for s in services_of(host) for spec in s.secrets if not spec.per_host}
+    variables: Variables = {
+        "yiyun_address": str(addresses[host.name]),
+        "yiyun_addresses": {name: str(addresses[name]) for name in _known_hosts(estate, host)},
+        "yiyun_certificates": {
+            service: {"crt": pair.certificate + material.root().certificate, "key": pair.key}
+            for service, pair in material.leaves_of(host).items()
+        },
+        "yiyun_ca": material.root().certificate,
+        "yiyun_secrets": {name: str(passwords[name]) for name in sorted(wanted)},
+    }
+    if estate.line and host.name in estate.line.gateways:
+        variables |= gateway_variables(estate, host, material)
+    if estate.line and host.name == estate.line.peer:
+        variables |= peer_variables(estate, host, material, public)
+    return variables
+
+
+def gateway_variables(estate: Estate, host: Host, material: Material) -> Variables:
+    """The cloud end of the line: its keys, its peer, and the only flows it lets through."""
+    if estate.line is None:
+        return {}
+    addresses, (own, peer) = host_addresses(estate), tunnel_addresses(estate)[host.name]
+    permitted = {
+        (str(addresses[f.destination]), f.port.protocol, f.port.number)
+        for f in flows(estate)
+        if f.path == "line"
+    }
+    return {
+        "yiyun_line_address": str(line_addresses(estate)[host.name]),
+        "yiyun_line_flows": [
+            {"address": address, "protocol": protocol, "port": port}
+            for address, protocol, port in sorted(permitted)
+        ],
+        "yiyun_wireguard": {
+            "private_key": material.wireguard(host.name).private,
+            "listen_port": LINE_GATEWAY.port("wireguard").number,
+            "address": f"{own}/30",
+            "peer_address": str(peer),
+            "peer_public_key": material.wireguard(estate.line.peer).public,
+        },
+    }
+
+
+def peer_variables(estate: Estate, host: Host, material: Material, public: dict[str, str]) -> Variables:
+    """The premises end of the line: one tunnel a gateway, in order of preference."""
+    if estate.line is None:
+        return {}
+    port = LINE_GATEWAY.port("wireguard").number
+    tunnels: list[Variables] = []
+    for index, gateway in enumerate(estate.line.gateways):
+        own, peer = tunnel_addresses(estate)[gateway]
+        tunnels.append(
+            {
+                "interface": f"wg{index}",
+                "gateway": gateway,
+                "address": f"{peer}/30",
+                "gateway_address": str(own),
+                "endpoint": f"{public.get(elastic_name_of_host(gateway), '')}:{port}",
+                "public_key": material.wireguard(gateway).public,
+            }
+        )
+    return {"yiyun_wireguard": {"private_key": material.wireguard(host.name).private, "tunnels": tunnels}}
+
+
+def _known_hosts(estate: Estate, host: Host) -> list[str]:
+    peer = estate.line.peer if estate.line else ""
+    return [
+        other.name
+        for other in estate.hosts
+        if other.name == host.name
+        or same_network(host, other)
+        or (host.name == peer and other.subnet is not None)
+    ]
+
+
+def main() -> None:
+    """Print the inventory of the estate in `YIYUN_ESTATE` (a name or a file). Called by Ansible."""
+    try:
+        estate = load_estate(os.environ.get("YIYUN_ESTATE", "lab"))
+        public = json.loads(os.environ.get("YIYUN_PUBLIC_ADDRESSES", "{}"))
+        result = inventory(estate, Material(estate, EstatePaths(estate.estate)), public)
+    except YiyunError as error:
+        sys.exit(f"{error.message} ({error.hint})")
+    sys.stdout.write(json.dumps(result))

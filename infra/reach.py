@@ -1,0 +1,119 @@
+"""How hosts are reached: OpenSSH configuration through the bastions, with pinned host keys."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+from infra.errors import YiyunError
+from infra.estate.addresses import elastic_addresses, elastic_name_of_host, host_addresses
+from infra.trust.store import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from infra.estate.model import Estate, Host
+    from infra.paths import EstatePaths
+
+CONNECT_SECONDS = 5
+"""How long a single SSH connection may take; the longest seen in a lab under load is about two."""
+
+
+def bastion_of(estate: Estate, host: Host) -> str | None:
+    """Name of the bastion a host is reached through, or None when it is one itself."""
+    role = "ops" if host.subnet is not None else "edge"
+    doors = [h.name for h in estate.hosts if role in h.roles and h.site == host.site]
+    return None if host.name in doors or not doors else doors[0]
+
+
+def ssh_config(estate: Estate, paths: EstatePaths, public: Mapping[str, str] | None = None) -> str:
+    """Text of the OpenSSH configuration of an estate. `public`: elastic addresses by name."""
+    public = public or {name: str(a) for name, a in elastic_addresses(estate).items()}
+    addresses = host_addresses(estate)
+    blocks: list[str] = []
+    for host in estate.hosts:
+        bastion = bastion_of(estate, host)
+        lines = [f"Host {host.name}", f"  HostKeyAlias {host.name}"]
+        if bastion is not None:
+            lines += [f"  HostName {addresses[host.name]}", f"  ProxyJump {bastion}"]
+        elif estate.provider == "lab":
+            port = estate.lab.published.bastion if host.subnet else estate.lab.published.premises
+            lines += ["  HostName 127.0.0.1", f"  Port {port}"]
+        else:
+            lines.append(f"  HostName {public.get(elastic_name_of_host(host.name)) or addresses[host.name]}")
+        blocks.append("\n".join(lines))
+    common = f"""Host *
+  User root
+  IdentityFile "{paths.ssh_key}"
+  IdentitiesOnly yes
+  UserKnownHostsFile "{paths.known_hosts}"
+  StrictHostKeyChecking yes
+  PasswordAuthentication no
+  ConnectTimeout {CONNECT_SECONDS}
+  ServerAliveInterval 10
+  ServerAliveCountMax 3
+  LogLevel ERROR
+"""
+    return "\n\n".join([*blocks, common])
+
+
+def write_ssh_files(estate: Estate, paths: EstatePaths, host_keys: Mapping[str, str]) -> bool:
+    """Write configuration and pinned host keys; True when something changed.
+
+    `host_keys`: public key (`TYPE BASE64`) by host name, learnt from the provider, never from the network.
+    """
+    wanted = {
+        paths.ssh_config: ssh_config(estate, paths),
+        paths.known_hosts: "".join(f"{name} {key}\n" for name, key in sorted(host_keys.items())),
+    }
+    changed = False
+    for path, text in wanted.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_private(path, text.encode())
+            changed = True
+    return changed
+
+
+def ssh_argv(paths: EstatePaths, host: str, command: Sequence[str] = ()) -> list[str]:
+    """`ssh` argv for a host, with its remote command quoted."""
+    remote = [shlex.join(command)] if command else []
+    return ["ssh", "-F", str(paths.ssh_config), host, *(["--", *remote] if remote else [])]
+
+
+def run_on(
+    paths: EstatePaths, host: str, command: Sequence[str], *, stdin: str = "", seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a host by SSH. `seconds`: limit; raises YiyunError when it is passed."""
+    argv = ssh_argv(paths, host, command)
+    try:
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise YiyunError(
+            f"{host}: no answer within {seconds:.0f} s", hint=f"yiyun logs {host}", where=host
+        ) from None
+
+
+def wait_reachable(estate: Estate, paths: EstatePaths, *, seconds: float = 90) -> None:
+    """Wait until every host answers by SSH. Raises YiyunError naming those that do not."""
+
+    def attempt(name: str) -> str:
+        waiting = retry(
+            stop=stop_after_delay(seconds),
+            wait=wait_fixed(0.3),
+            retry=retry_if_result(lambda code: code != 0),
+            retry_error_callback=lambda _: 1,
+        )
+        code = waiting(lambda: run_on(paths, name, ["true"], seconds=3 * CONNECT_SECONDS).returncode)()
+        return "" if code == 0 else name
+
+    with ThreadPoolExecutor(len(estate.hosts)) as pool:
+        silent = [name for name in pool.map(attempt, [h.name for h in estate.hosts]) if name]
+    if silent:
+        raise YiyunError(
+            f"no answer by SSH from {', '.join(silent)} within {seconds:.0f} s",
+            hint=f"yiyun doctor, then yiyun logs {silent[0]}",
+        )

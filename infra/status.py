@@ -1,0 +1,169 @@
+"""One look at an estate: hosts, database, line, certificates, balancer. Facts are fetched in parallel."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from infra.reach import run_on
+from infra.services.catalogue import SERVICES, services_of
+from infra.services.data import MYSQL_HEALTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.estate.model import Estate, Host
+    from infra.paths import EstatePaths
+
+FACTS_SECONDS = 20
+EXPIRY_WARNING_DAYS = 14
+"""A leaf with less left than this is a problem: renewal happens at 30 days (authority.RENEW_DAYS)."""
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The estate as it is now, in the shape of the JSON contract."""
+
+    fields: dict[str, Any]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong."""
+        return not self.problems
+
+
+def collect(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> Status:
+    """Ask every host, then judge."""
+    progress("asking every host")
+    with ThreadPoolExecutor(len(estate.hosts)) as pool:
+        facts = dict(
+            zip(
+                [h.name for h in estate.hosts],
+                pool.map(lambda h: _facts(paths, h), estate.hosts),
+                strict=True,
+            )
+        )
+    return judge(estate, facts, datetime.now(UTC))
+
+
+def judge(estate: Estate, facts: dict[str, Facts], now: datetime) -> Status:
+    """Facts by host → status. Pure."""
+    hosts = [
+        {
+            "name": h.name,
+            "site": h.site or estate.region.name,
+            "roles": list(h.roles),
+            "up": bool(facts[h.name]),
+        }
+        for h in estate.hosts
+    ]
+    mysql, line = mysql_status(estate, facts), line_status(estate, facts)
+    certificates = certificate_status(facts)
+    fields: dict[str, Any] = {
+        "hosts": hosts,
+        "mysql": mysql,
+        "line": line,
+        "platform": platform_status(estate, facts),
+        "collector": next((facts[h.name].get("collector") or {} for h in estate.hosts_with("edge")), {}),
+        "oracle": {"state": "awaiting media"} if estate.hosts_with("ora") else {},
+        "certificates": certificates,
+        "object_storage": [b.model_dump() for b in estate.buckets],
+        "zabbix": {"reachable": False, "hosts_monitored": 0, "hosts_expected": 0, "problems": []},
+        "backups": [],
+        "drills": [],
+    }
+    problems = [f"{h['name']} does not answer" for h in hosts if not h["up"]]
+    problems += [f"{h}: unit {unit} has failed" for h in facts for unit in facts[h].get("failed_units", [])]
+    if estate.hosts_with("db"):
+        online = [m for m in mysql["members"] if m["state"] == "ONLINE"]
+        if len(online) != len(estate.hosts_with("db")):
+            problems.append(f"mysql: {len(online)} of {len(estate.hosts_with('db'))} members are ONLINE")
+        if mysql["writer"] is None:
+            problems.append("mysql: the routers do not agree on one writer")
+    problems += [f"line: path over {p['name']} is down" for p in line["paths"] if not p["up"]]
+    problems += [f"platform: {p['host']} is not ready" for p in fields["platform"] if not p["ready"]]
+    for certificate in certificates:
+        left = (datetime.fromisoformat(certificate["not_after"]) - now).days
+        if left < EXPIRY_WARNING_DAYS:
+            problems.append(f"certificate {certificate['name']} ends in {left} days")
+    return Status({**fields, "problems": problems}, tuple(problems))
+
+
+def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
+    """Members by their own health agents, the writer by the routers' agreement (None when they differ)."""
+    members = [
+        {
+            "name": h.name,
+            "state": (facts[h.name].get("mysql") or {}).get("member_state", "UNREACHABLE"),
+            "health": (facts[h.name].get("mysql") or {}).get("healthy", False),
+        }
+        for h in estate.hosts_with("db")
+    ]
+    routers = [facts[h.name].get("db_writer") or {} for h in estate.hosts_with("app") if facts[h.name]]
+    writers = {router.get("writer") for router in routers}
+    writer = writers.pop() if len(writers) == 1 else None
+    return {"writer": writer, "members": members}
+
+
+def line_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
+    """Paths as the premises' end sees them; it is the one that chooses."""
+    if estate.line is None:
+        return {"up": False, "path": None, "paths": []}
+    seen = facts[estate.line.peer].get("line") or {}
+    paths = {p["name"]: p for p in seen.get("paths", [])}
+    entries = [
+        {"name": g, "up": bool(paths.get(g, {}).get("up")), "rtt_ms": paths.get(g, {}).get("rtt_ms")}
+        for g in estate.line.gateways
+    ]
+    return {"up": any(e["up"] for e in entries), "path": seen.get("active"), "paths": entries}
+
+
+def platform_status(estate: Estate, facts: dict[str, Facts]) -> list[dict[str, Any]]:
+    """Each platform host: ready or not, and its version."""
+    return [
+        {
+            "host": h.name,
+            "ready": bool((facts[h.name].get("platform") or {}).get("ready")),
+            "version": (facts[h.name].get("platform") or {}).get("version"),
+        }
+        for h in estate.hosts_with("app")
+    ]
+
+
+def certificate_status(facts: dict[str, Facts]) -> list[dict[str, str]]:
+    """Every leaf that is really on a host, with its end."""
+    return [
+        {"name": f"{host}/{name}", "not_after": _not_after(pem)}
+        for host in facts
+        for name, pem in sorted((facts[host].get("certificates") or {}).items())
+    ]
+
+
+def _not_after(pem: str) -> str:
+    end = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+    return end.isoformat(timespec="seconds")
+
+
+def _facts(paths: EstatePaths, host: Host) -> Facts:
+    script = resources.files("infra").joinpath("host_facts.py").read_text(encoding="utf-8")
+    question = json.dumps(
+        {
+            "services": [s.name for s in services_of(host)],
+            "units": [u for s in SERVICES if set(s.roles) & set(host.roles) for u in s.units],
+            "health_port": MYSQL_HEALTH.port("health").number,
+        }
+    )
+    answer = run_on(paths, host.name, ["python3", "-", question], stdin=script, seconds=FACTS_SECONDS)
+    if answer.returncode != 0:
+        return {}
+    facts: Facts = json.loads(answer.stdout)
+    return facts

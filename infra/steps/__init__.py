@@ -1,0 +1,1 @@
+"""Named steps of long operations: listed, limited, journaled, resumed."""

@@ -1,0 +1,120 @@
+"""The steps of `up`: infrastructure, then configuration, then proof."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infra.bundle.build import build_bundle
+from infra.converge import ConvergeRequest, converge
+from infra.doctor import require_machine
+from infra.drivers.lab.hosts import host_public_keys
+from infra.drivers.lab.images import ensure_image
+from infra.drivers.lab.realise import realise
+from infra.engine.bootstrap import ensure_engine
+from infra.engine.stack import Engine
+from infra.errors import YiyunError
+from infra.estate.plan import provisioned_hosts
+from infra.reach import wait_reachable, write_ssh_files
+from infra.steps.model import Context, Step
+from infra.trust.material import Material
+from infra.verify.run import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.estate.model import Estate
+
+
+def steps_of(estate: Estate) -> tuple[Step, ...]:
+    """Steps that bring an estate from nothing to verified, in order."""
+    prepare = (
+        Step("machine", "what this machine must have", _machine),
+        Step("engine", "the Pulumi engine: installed, downloaded or built once", _engine),
+        Step("image", "the hosts' operating system", _image),
+        Step("bundle", "packages, wheels and binaries the hosts will need", _bundle),
+    )
+    provision = (
+        Step("trust", "the estate's authority, keys and secrets", _trust),
+        Step("infrastructure", "networks, hosts, disks, balancer, buckets, by Pulumi", _infrastructure),
+        Step("realise", "the lab agrees with the records: fabric, disks, hosts", _realise),
+        Step("reach", "every host answers by SSH through its bastion", _reach),
+    )
+    configure = (
+        Step("foundation", "names, certificates, time, the line, the depot", _tier("base", "line", "depot")),
+        Step("data", "MySQL: three members, one writer", _tier("data")),
+        Step("platform", "the database router, the platform, the proxies", _tier("app")),
+        Step("premises", "the collector and the hospital", _tier("edge", "hospital")),
+    )
+    prove = (Step("verify", "every check of every role, and the all-pairs probe", _verify),)
+    if estate.provider != "lab":
+        raise YiyunError(
+            f"the provider {estate.provider} is not available yet",
+            hint="use the lab: yiyun up --estate lab",
+        )
+    return (*prepare, *provision, *configure, *prove)
+
+
+def _machine(context: Context) -> int:
+    require_machine(context.estate, context.paths)
+    return 0
+
+
+def _engine(context: Context) -> int:
+    ensure_engine(context.progress)
+    return 0
+
+
+def _image(context: Context) -> int:
+    for image in sorted({context.estate.image_of(h) for h in provisioned_hosts(context.estate)}):
+        ensure_image(image, context.progress)
+    return 0
+
+
+def _bundle(context: Context) -> int:
+    context.results["bundle"] = build_bundle(context.progress)
+    return 0
+
+
+def _trust(context: Context) -> int:
+    material = Material(context.estate, context.paths)
+    before = material.store.names()
+    material.passwords()
+    for host in context.estate.hosts:
+        material.leaves_of(host)
+    material.operator_key()
+    material.write_lab_certificates()
+    return len(set(material.store.names()) - set(before))
+
+
+def _infrastructure(context: Context) -> int:
+    key = Material(context.estate, context.paths).operator_key()
+    result = Engine(context.estate, context.paths, context.progress, authorized_key=key).up()
+    context.results["infrastructure"] = result
+    return result.changed
+
+
+def _realise(context: Context) -> int:
+    return len(realise(context.paths, context.progress).changed)
+
+
+def _reach(context: Context) -> int:
+    changed = write_ssh_files(context.estate, context.paths, host_public_keys(context.paths))
+    wait_reachable(context.estate, context.paths)
+    return int(changed)
+
+
+def _tier(*tags: str) -> Callable[[Context], int]:
+    def run(context: Context) -> int:
+        bundle = build_bundle(context.progress)
+        request = ConvergeRequest(tags=tags, extra={"yiyun_bundle": str(bundle.path)})
+        return converge(context.paths, context.source, request, context.progress).changed
+
+    return run
+
+
+def _verify(context: Context) -> int:
+    result = verify(context.estate, context.paths, progress=context.progress)
+    context.results["verify"] = result
+    if not result.ok:
+        raise YiyunError(result.summary, hint="yiyun verify shows every failure")
+    return 0

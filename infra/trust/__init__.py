@@ -1,0 +1,1 @@
+"""Trust: the estate's secrets, its certificate authority, its keys."""

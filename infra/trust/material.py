@@ -1,0 +1,155 @@
+"""Everything secret an estate needs, derived from its services' declarations and kept in its store."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
+
+from infra.estate.addresses import (
+    balancer_address,
+    elastic_addresses,
+    elastic_name_of_balancer,
+    host_addresses,
+)
+from infra.services.catalogue import SERVICES, services_of
+from infra.trust.authority import LeafSpec, Pair, make_leaf, make_root, still_good
+from infra.trust.store import SecretStore, random_key, random_password, write_private
+
+if TYPE_CHECKING:
+    from infra.estate.model import Estate, Host
+    from infra.paths import EstatePaths
+
+ROOT = "certificate-authority"
+OPERATOR_KEY = "operator-ssh-key"
+RAW_KEYS = frozenset({"app-field-key"})
+"""Secrets that must be exactly 32 bytes in base64, not a password."""
+
+
+@dataclass(frozen=True)
+class WireGuardKeys:
+    """One host's WireGuard keys, base64."""
+
+    private: str
+    public: str
+
+
+class Material:
+    """The estate's secrets, certificates and keys; makes what is missing when asked."""
+
+    def __init__(self, estate: Estate, paths: EstatePaths) -> None:
+        self.estate = estate
+        self.paths = paths
+        self.store = SecretStore(paths)
+
+    def passwords(self) -> dict[str, str]:
+        """Every declared secret that all hosts share, by name."""
+        names = {spec.name: spec for s in SERVICES for spec in s.secrets if not spec.per_host}
+        makers = {
+            name: (random_key if name in RAW_KEYS else lambda length=spec.length: random_password(length))
+            for name, spec in names.items()
+        }
+        return dict(self.store.ensure_all(makers))
+
+    def root(self) -> Pair:
+        """The estate's certificate authority."""
+        text = self.store.ensure(ROOT, lambda: _pack(make_root(self.estate.estate)))
+        return _unpack(text)
+
+    def leaf(self, name: str, spec: LeafSpec) -> Pair:
+        """The leaf of that name: the stored one while it is good, else a new one."""
+        root, stored = self.root(), self.store.get(f"leaf:{name}")
+        if stored is not None and still_good(_unpack(stored), root, spec):
+            return _unpack(stored)
+        leaf = make_leaf(root, spec)
+        self.store.put(f"leaf:{name}", _pack(leaf))
+        return leaf
+
+    def leaves_of(self, host: Host) -> dict[str, Pair]:
+        """Leaves of a host's services, by service."""
+        return {
+            service.name: self.leaf(f"{host.name}/{service.name}", self.leaf_spec(host))
+            for service in services_of(host)
+            if service.certificate
+        }
+
+    def leaf_spec(self, host: Host) -> LeafSpec:
+        """What every leaf of a host says: its names and its private address."""
+        address = str(host_addresses(self.estate)[host.name])
+        return LeafSpec(f"{host.name}.{self.estate.domain}", (host.name,), (address,))
+
+    def balancer_leaves(self) -> dict[str, Pair]:
+        """Leaves of the load balancers, by the name of their elastic IP."""
+        public = elastic_addresses(self.estate)
+        result: dict[str, Pair] = {}
+        for balancer in self.estate.load_balancers:
+            elastic = elastic_name_of_balancer(balancer.name)
+            names = (*balancer.server_names, *(("localhost",) if self.estate.provider == "lab" else ()))
+            addresses = [str(balancer_address(self.estate, balancer))]
+            addresses += [str(public[elastic])] if elastic in public else []
+            addresses += ["127.0.0.1"] if self.estate.provider == "lab" else []
+            spec = LeafSpec(
+                names[0] if names else f"{balancer.name}.{self.estate.domain}", names[1:], tuple(addresses)
+            )
+            result[elastic] = self.leaf(f"balancer/{elastic}", spec)
+        return result
+
+    def wireguard(self, host: str) -> WireGuardKeys:
+        """A host's WireGuard keys."""
+        private = self.store.ensure(f"wireguard:{host}", _wireguard_private)
+        key = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(private))
+        public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return WireGuardKeys(str(private), base64.b64encode(public).decode())
+
+    def operator_key(self) -> str:
+        """The operators' public SSH key; the private one is written for `ssh` with mode 0600."""
+        text = self.store.ensure(OPERATOR_KEY, _ssh_private)
+        key = serialization.load_ssh_private_key(text.encode(), None)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        if not self.paths.ssh_key.exists() or self.paths.ssh_key.read_text(encoding="ascii") != text:
+            write_private(self.paths.ssh_key, text.encode())
+        return f"{public.decode()} yiyun-{self.estate.estate}"
+
+    def write_lab_certificates(self) -> None:
+        """What the lab's load balancers read: `certificates/NAME.pem` (leaf and key) and `ca.pem`."""
+        folder = self.paths.lab / "certificates"
+        wanted = {
+            f"{name}.pem": p.certificate + self.root().certificate + p.key
+            for name, p in self.balancer_leaves().items()
+        }
+        wanted["ca.pem"] = self.root().certificate
+        for name, text in wanted.items():
+            path = folder / name
+            if not path.exists() or path.read_text(encoding="ascii") != text:
+                write_private(path, text.encode())
+
+
+def _pack(pair: Pair) -> str:
+    return json.dumps({"certificate": pair.certificate, "key": pair.key})
+
+
+def _unpack(text: str) -> Pair:
+    return Pair(**json.loads(text))
+
+
+def _wireguard_private() -> str:
+    raw = x25519.X25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+    )
+    return base64.b64encode(raw).decode()
+
+
+def _ssh_private() -> str:
+    return (
+        ed25519.Ed25519PrivateKey.generate()
+        .private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
+        .decode()
+    )
