@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.errors import YiyunError
 from infra.estate.addresses import (
+    balancer_address,
     elastic_addresses,
     elastic_name_of_host,
     host_addresses,
@@ -56,6 +57,7 @@ def shared_variables(estate: Estate) -> Variables:
         "yiyun_county_code": estate.county_code,
         "yiyun_vpc_cidr": str(estate.vpc.cidr),
         "yiyun_shared_kernel": estate.provider == "lab",
+        "yiyun_balancer_addresses": [str(balancer_address(estate, b)) for b in estate.load_balancers],
         "yiyun_ports": {f"{s.name}.{p.name}": p.number for s in SERVICES for p in s.listens},
     }
 

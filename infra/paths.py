@@ -90,3 +90,8 @@ class EstatePaths:
     def ansible(self) -> Path:
         """Fact cache, journals and logs of converge runs."""
         return self.root / "ansible"
+
+    @property
+    def last_probe(self) -> Path:
+        """Result of the last all-pairs probe, for `why` and `status`."""
+        return self.root / "last-probe.json"

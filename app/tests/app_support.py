@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import Engine, text
 from stdnum.cn import ric
 
+PASSWORD = "correct-horse-battery"
+
 
 def id_card(sequence: int) -> str:
     """A valid ID number of a person born on 1960-01-02 in county 411425."""

@@ -1,4 +1,4 @@
-"""A real MySQL for the integration tests: given, or started here on a scratch directory; else they are skipped."""
+"""A real MySQL for the integration tests: given, or started on a scratch directory; else a skip."""
 
 import base64
 import contextlib
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pymysql
 import pytest
+from app_support import PASSWORD
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
@@ -25,7 +26,7 @@ from yiyun_app.users import set_user
 from yiyun_app.web.server import create
 
 START_SECONDS = 60
-PASSWORD = "correct-horse-battery"
+
 PROXY = ("192.0.2.10", 40000)
 
 
@@ -39,7 +40,12 @@ class Server:
     def admin(self) -> pymysql.Connection:
         password = self.password_file.read_text().strip()
         return pymysql.connect(
-            host=self.host, port=self.port, user=self.user, password=password, autocommit=True, ssl_disabled=True
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=password,
+            autocommit=True,
+            ssl_disabled=True,
         )
 
 
@@ -62,8 +68,19 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def _started(binary: str, directory: Path) -> Iterator[Server]:
     data, log = directory / "data", directory / "log"
     root = ["--user=root"] if os.geteuid() == 0 else []
-    common = [binary, "--no-defaults", *root, f"--datadir={data}", f"--log-error={log}", "--secure-file-priv=NULL"]
-    small = ["--innodb-redo-log-capacity=8M", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"]
+    common = [
+        binary,
+        "--no-defaults",
+        *root,
+        f"--datadir={data}",
+        f"--log-error={log}",
+        "--secure-file-priv=NULL",
+    ]
+    small = [
+        "--innodb-redo-log-capacity=8M",
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-flush-log-at-trx-commit=2",
+    ]
     subprocess.run([*common, *small, "--initialize-insecure"], check=True, timeout=120)
     port = _free_port()
     process = subprocess.Popen(
@@ -130,7 +147,6 @@ def empty_database(mysql: Server) -> Iterator[DatabaseSettings]:
     file = mysql.password_file.parent / f"{name}.password"
     file.touch(mode=0o600)
     file.write_text(password + "\n")
-    # caching_sha2_password needs TLS or one RSA exchange; PyMySQL does the latter without TLS
     yield DatabaseSettings(
         database_host=mysql.host,
         database_port=mysql.port,
@@ -156,8 +172,13 @@ def engine(empty_database: DatabaseSettings) -> Iterator[Engine]:
 @pytest.fixture
 def serve_settings(empty_database: DatabaseSettings, secret_files: dict[str, Path]) -> ServeSettings:
     return ServeSettings(
-        **empty_database.model_dump(), **secret_files, trusted_proxies="192.0.2.0/24", retry_seconds=3
-    )  # type: ignore[arg-type]
+        **{
+            **empty_database.model_dump(),
+            **secret_files,
+            "trusted_proxies": "192.0.2.0/24",
+            "retry_seconds": 3,
+        }
+    )
 
 
 @pytest.fixture
@@ -176,7 +197,9 @@ def browser(engine: Engine, gateway: TestClient) -> Iterator[TestClient]:
     for username, role in (("wang", "doctor"), ("ops", "operator")):
         run_transaction(
             sessions(engine),
-            lambda session, username=username, role=role: set_user(session, username, "王医生", role, PASSWORD),
+            lambda session, username=username, role=role: set_user(
+                session, username, "王医生", role, PASSWORD
+            ),
             idempotent=True,
             policy=RetryPolicy(),
         )

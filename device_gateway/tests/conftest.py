@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gateway_kit import Gateway, Platform, make_certificates
+from gateway_kit import Gateway, Platform, Sender, make_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,3 +31,9 @@ def gateway(tmp_path: Path, certificates: Path, platform: Platform) -> Iterator[
     one = Gateway(tmp_path, [platform.url])
     yield one
     one.ensure_stopped()
+
+
+@pytest.fixture
+def sender(gateway: Gateway) -> Iterator[Sender]:
+    with Sender(gateway.port) as one:
+        yield one

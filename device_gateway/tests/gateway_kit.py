@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.server
 import ipaddress
@@ -9,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -39,9 +41,7 @@ def eventually(holds: Callable[[], object], within_s: float = 30.0) -> None:
         _PAUSE.wait(0.02)
 
 
-def oru(
-    control_id: str, *, patient: str = "P1", value: str = "5.6", facility: str = "HIS-1", code: str = "GLU"
-) -> bytes:
+def oru(control_id: str, *, patient: str = "P1", value: str = "5.6", code: str = "GLU") -> bytes:
     """Return an ORU^R01 with one glucose result."""
     return (
         f"MSH|^~\\&|LIS|HIS-1|YIYUN|EDGE|20260102080500+0800||ORU^R01^ORU_R01|{control_id}|P|2.5.1"
@@ -274,9 +274,18 @@ class Gateway:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command on the same configuration."""
         return subprocess.run(
-            [sys.executable, "-m", "yiyun_gateway", arguments[0], "--config", str(self.config), *arguments[1:]],
+            [sys.executable, "-m", "yiyun_gateway", arguments[0],
+             "--config", str(self.config), *arguments[1:]],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
+
+    def counts(self) -> dict[str, int]:
+        """Messages by state, read beside the running gateway."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.folder}/store.db?mode=ro", uri=True)) as db:
+            return dict(db.execute("SELECT state, count(*) FROM message GROUP BY state").fetchall())
+
+    def drained(self) -> bool:
+        return not {"received", "parsed"} & self.counts().keys()
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.run("status", "--json").stdout)
@@ -296,6 +305,12 @@ class Sender:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def exchange(self, raw: bytes) -> bytes:
         """Send one frame and return the payload of the answer. Raises OSError when the connection breaks."""

@@ -49,7 +49,8 @@ def test_a_rejection_without_header_is_ar_without_control_id() -> None:
     ("charset", "codec"),
     [
         ("UNICODE UTF-8", "utf-8"), ("GB18030", "gb18030"), ("GB 18030-2000", "gb18030"), ("GBK", "gb18030"),
-        ("8859/1", "iso8859-1"), ("8859/15", "iso8859-15"), ("ASCII", "ascii"), ("", "gb18030"), ("KLINGON", None),
+        ("8859/1", "iso8859-1"), ("8859/15", "iso8859-15"), ("ASCII", "ascii"), ("", "gb18030"),
+        ("KLINGON", None),
     ],
 )  # fmt: skip
 def test_character_sets_of_msh_18_are_known(charset: str, codec: str | None) -> None:

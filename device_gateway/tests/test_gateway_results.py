@@ -234,7 +234,8 @@ def test_unreadable_is_a_value_error() -> None:
 def test_a_site_file_adds_mappings_and_wins(tmp_path: Any) -> None:
     file = tmp_path / "codes.toml"
     file.write_text(
-        '[[entry]]\nfacility="HIS-2"\ncode="GLU"\nloinc="2345-7"\ndisplay="Glucose mass"\nunits=["mg/dL"]\nsource="lab manual"\n'
+        '[[entry]]\nfacility="HIS-2"\ncode="GLU"\nloinc="2345-7"\ndisplay="Glucose mass"\n'
+        'units=["mg/dL"]\nsource="lab manual"\n'
     )
     mapping = codes.load(file)
     assert mapping.result("HIS-2", "GLU", "", "", "mg/dL").code == "2345-7"

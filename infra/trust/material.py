@@ -72,15 +72,19 @@ class Material:
     def leaves_of(self, host: Host) -> dict[str, Pair]:
         """Leaves of a host's services, by service."""
         return {
-            service.name: self.leaf(f"{host.name}/{service.name}", self.leaf_spec(host))
+            service.name: self.leaf(f"{host.name}/{service.name}", self.leaf_spec(host, service.name))
             for service in services_of(host)
             if service.certificate
         }
 
-    def leaf_spec(self, host: Host) -> LeafSpec:
-        """What every leaf of a host says: its names and its private address."""
-        address = str(host_addresses(self.estate)[host.name])
-        return LeafSpec(f"{host.name}.{self.estate.domain}", (host.name,), (address,))
+    def leaf_spec(self, host: Host, service: str) -> LeafSpec:
+        """What a service's leaf on a host says: the host's names and address, and the service's own name.
+
+        The service's name lets a proxy verify several hosts of one service under one name.
+        """
+        domain = self.estate.domain
+        names = (host.name, f"{service}.service.{domain}")
+        return LeafSpec(f"{host.name}.{domain}", names, (str(host_addresses(self.estate)[host.name]),))
 
     def balancer_leaves(self) -> dict[str, Pair]:
         """Leaves of the load balancers, by the name of their elastic IP."""

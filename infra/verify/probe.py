@@ -16,7 +16,7 @@ from infra.estate.addresses import host_addresses, line_addresses, tunnel_addres
 from infra.estate.matrix import expected_matrix, source_address
 from infra.estate.plan import network_of
 from infra.verify.channel import Agent
-from infra.verify.explain import rule_text
+from infra.verify.declared import rule_text
 from infra.verify.reaching import reaching
 from infra.verify.results import ProbeResult, Unexpected, save_probe, verdict_key
 from infra.verify.verdicts import Key, Tap, Try, Verdict, agrees, judge, undecided

@@ -19,6 +19,8 @@ SERIALS_PER_VILLAGE = 99_999
 _UNKNOWN_VILLAGES = 1_000
 _RECORD_NUMBER = re.compile(r"[0-9]{17}")
 _MASKED_MIDDLE = 8
+_ID_CARD = re.compile(r"[1-9][0-9]{16}[0-9X]")
+_EARLIEST_BIRTH_YEAR = 1850
 
 
 class AreaFullError(ValueError):
@@ -40,11 +42,19 @@ class Area:
 
 
 def normalise_id_card(text: str) -> str | None:
-    """Return the 18-character ID number in upper case, or None when checksum, date or form is wrong."""
+    """Return the 18-character ID number in upper case, or None when form, date or check character is wrong.
+
+    The area is not held against a table, as `ric.validate` does: it wants the county's code of the birth year,
+    but a card carries the code of its first issue, so it refuses most people born before a renumbering.
+    """
+    number = ric.compact(text)
+    if not _ID_CARD.fullmatch(number) or number[-1] != ric.calc_check_digit(number):
+        return None
     try:
-        return ric.validate(text.strip().upper())
+        born = ric.get_birth_date(number)
     except ValidationError:
         return None
+    return number if born.year >= _EARLIEST_BIRTH_YEAR else None
 
 
 def id_card_birth_date(number: str) -> dt.date:

@@ -22,8 +22,8 @@ from yiyun_app.schema import (
 )
 
 _CONTENT = (
-    "code_display", "order_code", "order_display", "value_type", "value", "comparator", "unit", "reference_range",
-    "abnormal_flag", "status", "observed_at",
+    "code_display", "order_code", "order_display", "value_type", "value", "comparator", "unit",
+    "reference_range", "abnormal_flag", "status", "observed_at",
 )  # fmt: skip
 _PROVENANCE = ("application", "site", "placer", "set_id", "message_control_id", "raw_sha256", "received_at")
 
@@ -193,12 +193,12 @@ def _observation(
 
 
 def supersedes(current_status: str, incoming_status: str, *, newer: bool) -> bool:
-    """Whether an incoming result replaces the one shown: it must not be older, nor preliminary after final."""
+    """Whether an incoming result replaces the shown one: not when older, nor preliminary after final."""
     return newer and not (incoming_status == "preliminary" and current_status != "preliminary")
 
 
 def _merge(session: Session, current: Observation, incoming: Observation) -> None:
-    """Replace the shown result and keep what it said, or keep what came too late; nothing new changes nothing."""
+    """Replace the shown result and keep what it said, or keep what came too late."""
     if all(getattr(current, name) == getattr(incoming, name) for name in _CONTENT):
         return
     newer = incoming.received_at >= current.received_at

@@ -118,7 +118,7 @@ def _wait_for_lease(
 
 
 def take_lease(connection: Connection, me: str, seconds: float = LEASE_SECONDS) -> bool:
-    """Take or renew the lease for some seconds of the server's clock; False while another holder's is valid."""
+    """Take or renew the lease, for seconds of the server's clock; False while another's is valid."""
     table = MigrationLease.metadata.tables["migration_lease"]
     connection.execute(
         text(

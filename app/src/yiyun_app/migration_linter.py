@@ -1,6 +1,6 @@
 """Rules of multi-primary Group Replication for a schema, checked before a server sees it.
 
-The server itself refuses only the first INSERT into an offending table, long after the migration has "worked".
+The server itself refuses only the first INSERT into an offending table, long after the migration.
 """
 
 import re

@@ -13,7 +13,7 @@ _HIGH_FLAGS = {"H", "HH", ">"}
 
 @dataclass(frozen=True)
 class ReferenceRange:
-    """Normal limits in the result's own unit; a limit that is None is open. Exclusive limits are not normal."""
+    """Normal limits in the result's own unit; None is open; an exclusive limit is itself not normal."""
 
     low: Decimal | None = None
     high: Decimal | None = None

@@ -39,7 +39,7 @@ class Phase(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What a failure means for the transaction: certainly not stored, perhaps stored, or not worth repeating."""
+    """What a failure means: certainly not stored, perhaps stored, or not worth repeating."""
 
     ROLLED_BACK = "rolled back"
     UNKNOWN = "unknown"

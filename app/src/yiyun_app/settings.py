@@ -5,13 +5,16 @@ import binascii
 import ipaddress
 import stat
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from yiyun_app.crypto import KEY_BYTES
 from yiyun_app.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PREFIX = "YIYUN_APP_"
 _MIN_SESSION_KEY_BYTES = 32
@@ -76,7 +79,7 @@ class ServeSettings(DatabaseSettings):
 def load(kind: type[T]) -> T:
     """Read settings from the environment; raise UserError naming each wrong variable, never its value."""
     try:
-        return kind.model_validate(kind.from_environment())
+        return cast("Callable[[], T]", kind)()
     except ValidationError as error:
         raise UserError("; ".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
 

@@ -65,12 +65,16 @@ class Schedule:
         if not lane.waiting:
             del self._lanes[name]
 
-    def postpone(self, name: str, at: float, cap_s: float, at_least: float) -> None:
-        """The lane's first message must be tried again after its backoff, at least `at_least` seconds."""
+    def release(self, name: str) -> None:
+        """The lane's first message was not judged (nobody was there); it may be tried again at once."""
+        self._lanes[name].busy = False
+
+    def postpone(self, name: str, at: float, cap_s: float) -> None:
+        """The lane's first message failed and must be tried again after its backoff."""
         lane = self._lanes[name]
         lane.busy = False
         lane.failures += 1
-        lane.due = at + max(at_least, backoff(lane.failures, cap_s))
+        lane.due = at + backoff(lane.failures, cap_s)
 
     def next_due(self, at: float) -> float | None:
         """Seconds until an idle lane with work is due (0 when one is), None when no lane waits."""
@@ -113,12 +117,13 @@ class Deliverer:
         self._schedule.add((int(identity), str(lane)) for identity, lane in rows)
 
     def _launch(self) -> None:
-        free = self._uplink.in_flight - len(self._tasks)
+        free = self._uplink.in_flight - len(self._tasks) if self._line.wait_s() == 0 else 0
         for identity, lane in self._schedule.take(free, time.monotonic()):
             self._tasks[asyncio.create_task(self._send(identity))] = (identity, lane)
 
     async def _wait(self, wake: asyncio.Event) -> None:
         due = self._schedule.next_due(time.monotonic()) if len(self._tasks) < self._uplink.in_flight else None
+        due = None if due is None else max(due, self._line.wait_s())
         waker = asyncio.create_task(wake.wait())
         await asyncio.wait(
             {waker, *self._tasks},
@@ -134,10 +139,11 @@ class Deliverer:
         parked: list[tuple[int, str]] = []
         for task, (identity, lane) in finished.items():
             outcome = task.result()
+            if outcome.kind == "away":
+                self._schedule.release(lane)
+                continue
             if outcome.kind == "retry":
-                self._schedule.postpone(
-                    lane, time.monotonic(), self._uplink.backoff_cap_s, self._line.wait_s()
-                )
+                self._schedule.postpone(lane, time.monotonic(), self._uplink.backoff_cap_s)
                 continue
             self._schedule.settle(lane)
             if outcome.kind == "delivered":

@@ -25,14 +25,20 @@ DELIVERED = {200, 201}
 REFUSED = {400, 409, 413, 422}
 """Answers that would be the same for ever: the message is parked with the answer."""
 
+AWAY = {502, 503, 504}
+"""Answers of a proxy or a platform that is not there just now, whatever the message."""
+
 _BASE_BACKOFF_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request; `retry` says nothing was learnt and it must be sent again under its key."""
+    """What became of one request. After the last two it must be sent again under its key.
 
-    kind: Literal["delivered", "refused", "retry"]
+    delivered, refused (for ever), retry (this message failed: its lane waits), away (nobody there: all wait).
+    """
+
+    kind: Literal["delivered", "refused", "retry", "away"]
     reason: str = ""
 
 
@@ -70,14 +76,14 @@ class Line:
 
     async def post(self, body: bytes, key: str) -> Outcome:
         """Send one document under its idempotency key, trying each proxy that is due once."""
-        outcome = Outcome("retry", "no proxy is due")
+        outcome = Outcome("away", "no proxy is due")
         for proxy in self._proxies:
             if proxy.due > self._clock():
                 continue
             if proxy.failures:  # claim the trial: nobody else waits on a proxy that is probably still down
                 proxy.due = self._clock() + self._uplink.connect_timeout_s + self._uplink.answer_timeout_s
             outcome = await self._try(proxy, body, key)
-            if outcome.kind != "retry":
+            if outcome.kind in {"delivered", "refused"}:
                 return outcome
         return outcome
 
@@ -87,8 +93,8 @@ class Line:
             response = await self._http().post(proxy.url + PATH, content=body, headers=headers)
             outcome = judge(response.status_code, response.text)
         except (httpx.HTTPError, OSError) as error:
-            outcome = Outcome("retry", type(error).__name__)
-        if outcome.kind == "retry":
+            outcome = Outcome("away", type(error).__name__)
+        if outcome.kind == "away":
             proxy.failures += 1
             proxy.due = self._clock() + backoff(proxy.failures, self._uplink.backoff_cap_s)
             if proxy.failures == 1:
@@ -136,7 +142,7 @@ def judge(status: int, text: str) -> Outcome:
         )
     if status in REFUSED:
         return Outcome("refused", f"platform answered {status}: {text[:2000]}")
-    return Outcome("retry", f"HTTP {status}")
+    return Outcome("away" if status in AWAY else "retry", f"HTTP {status}")
 
 
 def _is_receipt(text: str) -> bool:

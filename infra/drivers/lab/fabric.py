@@ -76,16 +76,27 @@ def weave(topology: Topology, estate: str) -> list[str]:
     return changed
 
 
-def guard(desired: Desired) -> list[str]:
-    """Install each router's rules, atomically and only where they differ, and its bandwidth limits."""
+def install_rules(desired: Desired) -> list[str]:
+    """Install each router's rules, atomically and only where they differ.
+
+    Connections that stand keep standing: the kernel's connection table is not touched.
+    """
     changed: list[str] = []
     for router in routers(desired):
         wanted = ruleset(desired, router)
         if _installed(desired.estate, router) != (digest_of(wanted), _rules_in(wanted)):
             in_router(desired.estate, router, ["nft", "-f", "-"], stdin=wanted)
             changed.append(f"{router}: rules")
-        changed += netlink.shape(desired.estate, router, shapings(desired, router))
     return changed
+
+
+def limit_bandwidth(desired: Desired) -> list[str]:
+    """Make each router's bandwidth limits agree with the packages."""
+    return [
+        change
+        for router in routers(desired)
+        for change in netlink.shape(desired.estate, router, shapings(desired, router))
+    ]
 
 
 def in_router(estate: str, thing: str, command: list[str], stdin: str = "") -> str:

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from infra.drivers.lab.commands import Progress, failure_text, run
+from infra.engine.coldness import is_fresh
 from infra.errors import BadInputError, YiyunError
-from infra.paths import cache_root, cold
+from infra.paths import cache_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_started = time.time()
-"""With `YIYUN_COLD=1` an image is believed only when this process built it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,10 @@ _LEAN = (
     ("etc/dpkg/dpkg.cfg.d/lean", "path-exclude=/usr/share/man/*\npath-exclude=/usr/share/info/*\n"),
     ("etc/apt/apt.conf.d/lean", 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n'),
 )
+_MIRROR = ("etc/apt/sources.list*", "etc/resolv.conf", "var/lib/apt/lists/*", "var/cache/apt/*.bin")
+"""What speaks of the machine that built the image; hosts get packages from the estate's own depot."""
+_UPDATED = ("etc/.updated", "var/.updated")
+"""Marks of systemd-update-done: the first start need not rebuild caches that the build made."""
 _SSHD = """\
 # Keys only; the operators' keys are put there when the host is made.
 PermitRootLogin prohibit-password
@@ -68,12 +71,14 @@ RECIPES: dict[str, Recipe] = {
             *("python3", "python3-apt", "ca-certificates", "curl", "less", "procps", "kmod"),
             *("iproute2", "iputils-ping", "nftables", "wireguard-tools", "wireguard-go", "chrony"),
         ),
-        remove=("etc/ssh/ssh_host_*", "etc/machine-id", "var/lib/dbus/machine-id", "etc/apt/sources.list*"),
+        remove=("etc/ssh/ssh_host_*", "etc/machine-id", "var/lib/dbus/machine-id", *_MIRROR),
         files=(
             *_LEAN,
             ("etc/ssh/sshd_config.d/10-yiyun.conf", _SSHD),
             ("etc/systemd/journald.conf.d/10-yiyun.conf", "[Journal]\nStorage=persistent\nSystemMaxUse=64M\n"),
             ("etc/timezone", "Asia/Shanghai\n"),
+            ("etc/resolv.conf", ""),
+            *((path, "") for path in _UPDATED),
         ),
         mask=(
             *("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer"),
@@ -84,7 +89,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "appliance": Recipe(
         packages=("haproxy", "ca-certificates", "tzdata"),
-        remove=("etc/machine-id", "etc/apt/sources.list*"),
+        remove=("etc/machine-id", *_MIRROR),
         files=(*_LEAN, ("etc/timezone", "Asia/Shanghai\n")),
         mask=(),
     ),
@@ -106,7 +111,7 @@ def ensure_image(name: str, progress: Progress) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         newest = newest_build(folder)
-        if newest is not None and not (cold() and newest.stat().st_mtime < _started):
+        if newest is not None and is_fresh(newest / "rootfs"):
             return newest / "rootfs"
         remove_half_built(folder)
         return _build(name, recipe, folder, progress) / "rootfs"

@@ -169,7 +169,7 @@ def _body(desired: Desired, router: str) -> Iterator[str]:
     groups = groups_at(desired, router)
     for group in groups:
         yield from _group_chains(group)
-    yield from _spoofing(groups)
+    yield from _spoofing(own_addresses(desired, router))
     yield from _forwarding(desired, router, groups)
     yield from _nat(desired, router)
     yield from _classes(desired, router)
@@ -189,14 +189,23 @@ def _group_chains(group: Group) -> Iterator[str]:
         yield "  }"
 
 
-def _spoofing(groups: tuple[Group, ...]) -> Iterator[str]:
-    own = [f'"{g.attachment.port}" . {a}' for g in groups for a in g.attachment.addresses]
-    yield from _set("set own", "type ifname . ipv4_addr", own)
+def own_addresses(desired: Desired, router: str) -> list[tuple[str, str]]:
+    """(port, address): what may be sent from each port of a router; anything else is spoofed."""
+    own = [(a.port, address) for a in attachments(desired, router) for address in a.addresses]
+    if router == INTERNET:
+        for vpc in desired.vpcs:
+            known = [*public_addresses(desired, vpc.name), backbone_address(vpc, desired)]
+            own += [(port_name(vpc.name), address) for address in known]
+        own += [(port_name(s.name), s.internet_address) for s in desired.sites]
+    return own
+
+
+def _spoofing(own: list[tuple[str, str]]) -> Iterator[str]:
+    yield from _set("set own", "type ifname . ipv4_addr", [f'"{port}" . {address}' for port, address in own])
     yield "  chain spoofing {"
     yield "    type filter hook prerouting priority raw; policy accept;"
     yield '    iifname "to-*" meta nfproto ipv6 counter drop comment "fabric:ipv6"'
-    if own:
-        yield '    iifname "to-*" iifname . ip saddr != @own counter drop comment "fabric:spoofed"'
+    yield '    iifname "to-*" iifname . ip saddr != @own counter drop comment "fabric:spoofed"'
     yield "  }"
 
 

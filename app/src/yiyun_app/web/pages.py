@@ -1,6 +1,6 @@
 """The pages: login, search, a resident's record."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -104,7 +104,7 @@ def resident_page(request: Request, staff: User, record_number: str, after: str 
     except ValueError as error:
         raise ProblemError(404, str(error)) from None
 
-    def work(session: Session) -> dict[str, object] | None:
+    def work(session: Session) -> dict[str, Any] | None:
         resident = session.get(Resident, record_number)
         if resident is None:
             return None

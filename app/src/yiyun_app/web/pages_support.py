@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
@@ -43,8 +43,7 @@ def _environments() -> dict[str, Environment]:
     for language in LANGUAGES:
         made[language] = environment()
         catalogue = translations(language)
-        made[language].globals["gettext"] = catalogue.gettext
-        made[language].globals["ngettext"] = catalogue.ngettext
+        cast("Any", made[language]).install_gettext_translations(catalogue, newstyle=True)
     return made
 
 
@@ -63,7 +62,7 @@ def language_of(request: Request) -> str:
 def render(
     request: Request,
     template: str,
-    status: int = 200,
+    code: int = 200,
     headers: Mapping[str, str] | None = None,
     **values: Any,
 ) -> HTMLResponse:
@@ -78,7 +77,7 @@ def render(
         "staff": None,
     }
     html = _ENVIRONMENTS[language].get_template(template).render({**common, **values})
-    response = HTMLResponse(html, status, headers)
+    response = HTMLResponse(html, code, headers)
     response.headers["Content-Language"] = HTML_LANGUAGE[language]
     response.set_cookie(CSRF_COOKIE, browser, secure=True, httponly=True, samesite="lax", path="/")
     if request.query_params.get("lang") in LANGUAGES:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -40,7 +41,10 @@ class ProblemError(Exception):
 
 
 def problem(
-    request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None,
+    request: Request,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
     fields: Mapping[str, object] | None = None,
 ) -> Response:
     """The failure in the shape that fits the path."""
@@ -73,17 +77,16 @@ def install(app: FastAPI) -> None:
 
 
 def _told(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101 - Starlette dispatches by this type
+    error = cast("ProblemError", error)
     return problem(request, error.status, error.detail, fields=error.fields)
 
 
 def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette dispatches by this type
+    error = cast("HTTPException", error)
     return problem(request, error.status_code, str(error.detail), error.headers)
 
 
-def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette dispatches by this type
+def _invalid(request: Request, _error: Exception) -> Response:
     return problem(request, 422, "the request is not valid")
 
 
@@ -101,7 +104,7 @@ def _login(request: Request, _error: Exception) -> Response:
 
 
 def _throttled(request: Request, error: Exception) -> Response:
-    assert isinstance(error, TooManyAttemptsError)  # noqa: S101 - Starlette dispatches by this type
+    error = cast("TooManyAttemptsError", error)
     return problem(request, 429, "too many failed logins", {"Retry-After": str(int(error.seconds) + 1)})
 
 

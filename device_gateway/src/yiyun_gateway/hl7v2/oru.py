@@ -127,7 +127,8 @@ def _result(
     unit = obx.text(6) or obx.text(6, 2)
     named = obx if obx.text(3) or obx.text(3, 2) or obr is None else obr
     field_number = 3 if named is obx else 4
-    coding = codes.result(header.facility, *(named.text(field_number, n) for n in (1, 2, 3)), unit)
+    code, display, system = (named.text(field_number, n) for n in (1, 2, 3))
+    coding = codes.result(header.facility, code, display, system, unit)
     if coding.local and coding not in unmapped:
         unmapped.append(coding)
     read = value(obx)

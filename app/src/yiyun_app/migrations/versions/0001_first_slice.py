@@ -103,9 +103,9 @@ def _residents() -> None:
 def _observations() -> None:
     texts = {
         "facility": 64, "site": 64, "application": 64, "placer": 64, "filler": 64, "order_code": 64,
-        "order_display": 200, "set_id": 16, "code_system": 100, "code": 64, "code_display": 200, "value_type": 4,
-        "comparator": 2, "unit": 64, "reference_range": 200, "abnormal_flag": 16, "status": 16,
-        "message_control_id": 199,
+        "order_display": 200, "set_id": 16, "code_system": 100, "code": 64, "code_display": 200,
+        "value_type": 4, "comparator": 2, "unit": 64, "reference_range": 200, "abnormal_flag": 16,
+        "status": 16, "message_control_id": 199,
     }  # fmt: skip
     _table(
         "observation",

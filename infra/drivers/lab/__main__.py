@@ -1,0 +1,72 @@
+"""For developers of the lab driver: `python -m infra.drivers.lab up|stop|remove|status --estate FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from infra.drivers.lab.hosts import containers, host_public_keys
+from infra.drivers.lab.realise import leftovers, realise, remove, stop
+from infra.drivers.lab.records import Records
+from infra.drivers.lab.settings import settings_of, write_settings
+from infra.errors import YiyunError
+from infra.estate.loading import load_estate
+from infra.estate.plan import plan_resources
+from infra.paths import EstatePaths
+from infra.resources import KINDS
+from infra.trust.material import Material
+
+
+def main() -> int:
+    """Entry point: records written from the estate file directly, without the engine."""
+    parser = argparse.ArgumentParser(prog="python -m infra.drivers.lab")
+    parser.add_argument("verb", choices=["up", "stop", "remove", "status"])
+    parser.add_argument("--estate", default="lab")
+    arguments = parser.parse_args()
+    try:
+        return _act(arguments.verb, arguments.estate)
+    except YiyunError as error:
+        _say(f"{error.message}\n  {error.hint}")
+        return error.exit_code
+
+
+def _act(verb: str, name: str) -> int:
+    estate = load_estate(name)
+    paths = EstatePaths(estate.estate)
+    if verb == "up":
+        paths.ensure()
+        material = Material(estate, paths)
+        material.write_lab_certificates()
+        planned = plan_resources(estate, authorized_key=material.operator_key())
+        records = Records(paths.records)
+        for kind in KINDS:
+            wanted = {p.inputs.name for p in planned if p.kind == kind}
+            for path in (paths.records / kind).glob("*.json"):
+                if path.stem not in wanted:
+                    records.delete(kind, path.stem)
+        for item in planned:
+            records.write(item.kind, item.inputs)
+        write_settings(paths, settings_of(estate))
+        result = realise(paths, _say)
+    elif verb == "status":
+        for container in containers(estate.estate).values():
+            _say(f"{container.name}: {container.state}")
+        for host, key in host_public_keys(paths).items():
+            _say(f"{host}: {key}")
+        for line in leftovers(estate.estate):
+            _say(line)
+        return 0
+    else:
+        result = (stop if verb == "stop" else remove)(paths, _say)
+    for line in result.changed:
+        _say(line)
+    _say(f"{len(result.changed)} changed in {result.seconds:.1f} s")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

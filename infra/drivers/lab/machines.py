@@ -1,0 +1,88 @@
+"""What a lab machine is started with: a container on an overlay of ours. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from infra.drivers.lab.names import qualified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infra import resources as kinds
+    from infra.drivers.lab.desired import Desired
+
+SPEC_LABEL = "yiyun.spec"
+ESTATE_LABEL = "yiyun.estate"
+OWNER_LABEL = "yiyun.owner"
+
+HOST_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_PTRACE", "SYS_NICE", "IPC_LOCK", "AUDIT_WRITE")
+"""All hosts: nftables inside (NET_ADMIN), ping, a server's priorities and locked buffers, sshd's audit."""
+OPTIONAL_CAPABILITIES = {"tun": (), "fuse": ("SYS_ADMIN",)}
+OPTIONAL_DEVICES = {"tun": "/dev/net/tun", "fuse": "/dev/fuse"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One container: a host with systemd, or an appliance with one program."""
+
+    thing: str
+    image: str
+    hostname: str
+    memory_mib: int
+    init: tuple[str, ...]
+    systemd: bool = False
+    capabilities: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    binds: tuple[tuple[str, str, str], ...] = ()
+    """(path on this machine, path inside, `rw` or `ro`)."""
+
+    @property
+    def digest(self) -> str:
+        """Short hash of everything that takes a new container to change."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def host_machine(host: kinds.Host, mounts: Path) -> Machine:
+    """The container of a host; its data disks are mounted below `mounts`/DISK."""
+    extra = [c for wanted in host.capabilities for c in OPTIONAL_CAPABILITIES.get(wanted, ())]
+    devices = [OPTIONAL_DEVICES[c] for c in host.capabilities if c in OPTIONAL_DEVICES]
+    return Machine(
+        thing=host.name,
+        image=host.image,
+        hostname=host.name,
+        memory_mib=host.memory_mib,
+        init=("/sbin/init",),
+        systemd=True,
+        capabilities=(*HOST_CAPABILITIES, *extra),
+        devices=tuple(devices),
+        binds=tuple((str(mounts / d.disk), d.mount, "rw") for d in host.disks),
+    )
+
+
+def machines(desired: Desired, mounts: Path) -> tuple[Machine, ...]:
+    """Containers of all hosts."""
+    return tuple(host_machine(h, mounts) for h in desired.hosts)
+
+
+def run_command(machine: Machine, estate: str, owner: str, rootfs: Path) -> list[str]:
+    """The podman command that starts a machine in its prepared network namespace.
+
+    runc, because crun refuses a hybrid cgroup tree; limits given, because CAP_SYS_RESOURCE may be missing
+    (lab-facts). Names are resolved by the host's own files, so podman must not lay its own over them.
+    """
+    name = qualified(estate, machine.thing)
+    command = ["podman", "--runtime", "runc", "run", "--detach", "--name", name]
+    command += ["--hostname", machine.hostname, f"--network=ns:/run/netns/{name}", "--no-hosts", "--dns=none"]
+    command += [f"--label={ESTATE_LABEL}={estate}", f"--label={OWNER_LABEL}={owner}"]
+    command += [f"--label={SPEC_LABEL}={machine.digest}", "--log-driver=k8s-file", "--log-opt=max-size=4mb"]
+    command += [f"--memory={machine.memory_mib}m", "--pids-limit=8192", "--stop-timeout=20"]
+    command += ["--ulimit=nofile=20000:20000", "--ulimit=nproc=30000:30000"]
+    command += [f"--systemd={'always' if machine.systemd else 'false'}"]
+    command += [f"--cap-add={c}" for c in machine.capabilities]
+    command += [f"--device={d}" for d in machine.devices]
+    command += [f"--volume={outside}:{inside}:{mode}" for outside, inside, mode in machine.binds]
+    return [*command, "--rootfs", str(rootfs), *machine.init]

@@ -1,0 +1,263 @@
+#!/usr/bin/python3
+"""Form, watch and show the MySQL group, from any of its members.
+
+`yiyun-mysql-group status` shows what each member says; `converge` forms the group or lets members join it
+(after a total stop: on the member that holds every transaction); `watch` lets this member join again when it
+has fallen out and a group serves elsewhere, and never bootstraps; `accounts` makes the accounts and schemas
+described on stdin. One JSON object on stdout; exit 0 fine, 1 failed, 3 refused for safety.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mysql_accounts
+import pymysql
+from group_plan import Plan, Seen, make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+CONFIG = Path("/etc/yiyun/mysql-group.json")
+HOLD = Path("/run/yiyun-mysql-group.hold")
+"""While this file exists `watch` leaves the member alone (a cold copy, an upgrade)."""
+WATCH_SECONDS = 1.0
+START_SECONDS = 300
+"""START GROUP_REPLICATION returns once the member is in the view; a join is slow behind a busy donor."""
+FAILED, REFUSED = 1, 3
+
+
+@dataclass(frozen=True)
+class Login:
+    """An account and its password."""
+
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """The configured members, by name in order of preference, and how to reach them."""
+
+    name: str
+    members: dict[str, str]
+    port: int
+    ca: str
+    admin: Login
+    recovery: Login
+
+    @classmethod
+    def load(cls, path: Path) -> Group:
+        """Read the group's file. Raises OSError or ValueError."""
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**raw, "admin": Login(**raw["admin"]), "recovery": Login(**raw["recovery"])})
+
+    def connect(self, member: str, read_seconds: float = 5) -> Any:
+        """An administrator's connection to a member, over TLS that proves its address."""
+        return pymysql.connect(
+            host=self.members[member],
+            port=self.port,
+            user=self.admin.user,
+            password=self.admin.password,
+            ssl={"ca": self.ca},
+            connect_timeout=2,
+            read_timeout=read_seconds,
+            autocommit=True,
+        )
+
+
+OWN = "SELECT @@server_uuid, @@GLOBAL.gtid_executed"
+RECEIVED = (
+    "SELECT received_transaction_set FROM performance_schema.replication_connection_status"
+    " WHERE channel_name = 'group_replication_applier'"
+)
+VIEW = "SELECT member_id, member_host, member_state FROM performance_schema.replication_group_members"
+
+
+def observe(group: Group, member: str) -> Seen:
+    """Ask one member; a member that does not answer is seen as such."""
+    try:
+        with group.connect(member) as connection, connection.cursor() as cursor:
+            cursor.execute(OWN)
+            uuid, executed = cursor.fetchone()
+            cursor.execute(RECEIVED)
+            received = (cursor.fetchone() or ("",))[0]
+            cursor.execute(VIEW)
+            rows = cursor.fetchall()
+    except (pymysql.MySQLError, OSError) as error:
+        return Seen(member, answered=False, problem=_short(error))
+    names = {address: name for name, address in group.members.items()}
+    own = next((state for member_id, _, state in rows if member_id == uuid), "OFFLINE")
+    view = tuple(sorted((names.get(host, host), state) for _, host, state in rows if host))
+    sets = [text.replace("\n", "") for text in (executed, received) if text]
+    return Seen(member, state=own, view=() if own == "OFFLINE" else view, gtids=",".join(sets))
+
+
+def observe_all(group: Group) -> list[Seen]:
+    """Ask every configured member at once, in order of preference."""
+    with ThreadPoolExecutor(len(group.members)) as pool:
+        return list(pool.map(lambda name: observe(group, name), group.members))
+
+
+def plan_of(group: Group, seen: Sequence[Seen], without: Collection[str] = ()) -> Plan:
+    """The next step; GTID sets are compared by the first member that answers."""
+
+    def contains(whole: str, part: str) -> bool:
+        judge = next(m.name for m in seen if m.answered)
+        with group.connect(judge) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT GTID_SUBSET(%s, %s)", (part, whole))
+            return bool(cursor.fetchone()[0])
+
+    return make_plan(seen, contains, without)
+
+
+def start(group: Group, member: str, *, bootstrap: bool) -> None:
+    """Start the group's plugin on one member. The bootstrap flag is off again whatever happens."""
+    with group.connect(member, START_SECONDS) as connection, connection.cursor() as cursor:
+        if bootstrap:
+            cursor.execute("SET GLOBAL group_replication_bootstrap_group = ON")
+        try:
+            stop_plugin(cursor)
+            cursor.execute(
+                "START GROUP_REPLICATION USER = %s, PASSWORD = %s",
+                (group.recovery.user, group.recovery.password),
+            )
+        finally:
+            if bootstrap:
+                cursor.execute("SET GLOBAL group_replication_bootstrap_group = OFF")
+
+
+def stop_plugin(cursor: Any) -> None:
+    """Stop the plugin; a member in ERROR needs that before it can start again."""
+    cursor.execute("STOP GROUP_REPLICATION")
+
+
+def act(group: Group, plan: Plan) -> None:
+    """Carry out one step; several members at once."""
+
+    def one(member: str) -> None:
+        if plan.action == "stop":
+            with group.connect(member, START_SECONDS) as connection, connection.cursor() as cursor:
+                stop_plugin(cursor)
+        else:
+            start(group, member, bootstrap=plan.action == "bootstrap")
+
+    with ThreadPoolExecutor(len(group.members)) as pool:
+        list(pool.map(one, plan.members))
+
+
+def leave_offline_mode(group: Group, seen: Sequence[Seen]) -> None:
+    """Open members that serve again: a member that had failed for good had shut itself for clients."""
+    for member in (m.name for m in seen if m.serves):
+        with group.connect(member) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT @@GLOBAL.offline_mode")
+            if cursor.fetchone()[0]:
+                cursor.execute("SET GLOBAL offline_mode = OFF")
+
+
+def converge(group: Group, deadline: float, without: Collection[str], *, check: bool) -> tuple[int, Any]:
+    """Step until every member that answers serves. `check`: only say what the first step would be."""
+    began, steps = time.monotonic(), list[Any]()
+    while True:
+        seen = observe_all(group)
+        plan = plan_of(group, seen, without)
+        late = time.monotonic() - began > deadline
+        if plan.action in {"none", "refuse"} or late or check:
+            break
+        if plan.action == "wait":
+            time.sleep(0.1)
+            continue
+        steps.append(asdict(plan) | {"at": round(time.monotonic() - began, 2)})
+        try:
+            act(group, plan)
+        except (pymysql.MySQLError, OSError) as error:
+            steps[-1]["error"] = _short(error)
+            time.sleep(0.5)
+    if plan.action == "none" and not check:
+        leave_offline_mode(group, seen)
+    result = {
+        "changed": bool(steps) or (check and plan.action in {"bootstrap", "join", "stop"}),
+        "plan": asdict(plan),
+        "steps": steps,
+        "seconds": round(time.monotonic() - began, 2),
+        "members": {m.name: m.state if m.answered else "SILENT" for m in seen},
+    }
+    code = REFUSED if plan.action == "refuse" else FAILED if plan.action != "none" and not check else 0
+    return code, result
+
+
+def watch(group: Group) -> None:
+    """Join again whenever this member is out and a group serves on another. Never returns."""
+    told = ""
+    while True:
+        text = "" if HOLD.exists() else watch_once(group)
+        if text and text != told:
+            print(text, flush=True)  # noqa: T201 - the journal is where a service speaks
+        told = text
+        time.sleep(WATCH_SECONDS)
+
+
+def watch_once(group: Group) -> str:
+    """One look; returns what was done or why not, empty when all is well."""
+    own = observe(group, group.name)
+    try:
+        if not own.answered or own.state in {"ONLINE", "RECOVERING"}:
+            leave_offline_mode(group, [own])
+            return ""
+        plan = plan_of(group, observe_all(group))
+        if plan.action != "join" or group.name not in plan.members:
+            return f"{own.state}: {plan.reason}"
+        start(group, group.name, bootstrap=False)
+    except (pymysql.MySQLError, OSError) as error:
+        return f"{own.state}: could not join: {_short(error)}"
+    return f"joined: {plan.reason}"
+
+
+def ensure_accounts(group: Group, *, check: bool) -> tuple[int, Any]:
+    """Make what stdin describes, once, on the first member that serves; it reaches the others by itself."""
+    wanted = mysql_accounts.Wanted.parse(json.load(sys.stdin))
+    serving = next((m.name for m in observe_all(group) if m.serves), None)
+    if serving is None:
+        return FAILED, {"changed": False, "error": "no member serves"}
+    with group.connect(serving, 30) as connection, connection.cursor() as cursor:
+        done = mysql_accounts.ensure(cursor, wanted, check=check)
+    return 0, {"changed": bool(done), "done": done, "through": serving}
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(a) for a in error.args)[:300] or type(error).__name__
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--check", action="store_true", help="change nothing, say what would be done")
+    parser.add_argument("--deadline", type=float, default=120, help="seconds `converge` may take")
+    parser.add_argument("--without", action="append", default=[], help="a silent member to give up")
+    parser.add_argument("verb", choices=["status", "converge", "watch", "accounts"])
+    options = parser.parse_args()
+    group = Group.load(options.config)
+    code, result = 0, {}
+    if options.verb == "watch":
+        watch(group)
+    elif options.verb == "status":
+        seen = observe_all(group)
+        result = {"members": [asdict(m) for m in seen], "plan": asdict(plan_of(group, seen))}
+    elif options.verb == "converge":
+        code, result = converge(group, options.deadline, options.without, check=options.check)
+    else:
+        code, result = ensure_accounts(group, check=options.check)
+    print(json.dumps(result))  # noqa: T201 - the result
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The command contract without a lab: exit codes, one JSON object, schemas, no tracebacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from infra.estate.loading import load_estate
+from tests.lab.harness import SCHEMAS, check_schema
+
+ROOT = Path(__file__).parents[3]
+
+
+def yiyun(*words: str, state: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(state), "YIYUN_STATE": str(state / "state")}
+    argv = [sys.executable, "-m", "cli.main", *words]
+    return subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def result_of(*words: str, state: Path) -> tuple[int, dict]:
+    done = yiyun(*words, "--json", state=state)
+    result = json.loads(done.stdout)
+    check_schema(result)
+    assert "Traceback" not in done.stderr
+    return done.returncode, result
+
+
+@pytest.mark.parametrize("words", [("status", "--nonsense"), ("nonsense",), ("why", "a", "b", "99999")])
+def test_a_usage_error_is_bad_input_not_changes_pending(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = yiyun(*words, state=tmp_path)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_a_usage_error_is_json_for_a_machine(tmp_path: Path) -> None:
+    done = yiyun("status", "--nonsense", "--json", state=tmp_path)
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["ok"], result["error"]["code"]) == (4, False, "usage")
+
+
+@pytest.mark.parametrize("verb", ["status", "preview", "verify", "up", "destroy", "doctor"])
+def test_a_broken_estate_is_exit_4_with_file_and_line_before_anything_is_made(
+    verb: str, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("estate: bad\nextends: lab\ncolour: red\n", encoding="utf-8")
+    code, result = result_of(verb, "--estate", str(bad), state=tmp_path)
+    assert code == 4
+    assert result["error"]["where"] == f"{bad}:3"
+    assert "unknown key colour" in result["error"]["message"]
+    assert not (tmp_path / "state" / "bad").exists()
+
+
+@pytest.mark.parametrize("words", [("status",), ("verify",), ("logs", "db-1"), ("destroy",), ("lab", "stop")])
+def test_an_estate_that_was_never_up_is_said_so(words: tuple[str, ...], tmp_path: Path) -> None:
+    code, result = result_of(*words, state=tmp_path)
+    assert code == 4
+    assert "never brought up" in result["error"]["message"]
+
+
+def test_init_writes_a_file_that_loads_and_never_overwrites(tmp_path: Path) -> None:
+    target = tmp_path / "mine.yaml"
+    code, result = result_of("init", str(target), state=tmp_path)
+    assert (code, result["file"]) == (0, str(target))
+    assert load_estate(str(target)).estate == "mine"
+    before = target.read_text(encoding="utf-8")
+    assert result_of("init", str(target), state=tmp_path)[0] == 3
+    assert target.read_text(encoding="utf-8") == before
+
+
+def test_a_lab_verb_refuses_a_cloud_estate(tmp_path: Path) -> None:
+    code, result = result_of("lab", "stop", "--estate", "yucheng", state=tmp_path)
+    assert (code, result["error"]["message"]) == (4, "yucheng is not a lab")
+
+
+def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+    code, result = result_of("doctor", state=tmp_path)
+    missing = [f for f in result["findings"] if not f["ok"]]
+    assert code == (1 if missing else 0)
+    assert all(f["remedy"] for f in missing)
+    assert {"podman", "nft", "memory", "port 10443"} <= {f["name"] for f in result["findings"]}
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda p: p.stem)
+def test_every_schema_is_a_schema(path: Path) -> None:
+    Draft202012Validator.check_schema(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_every_verb_has_help(tmp_path: Path) -> None:
+    listed = yiyun("--help", state=tmp_path).stdout
+    for verb in (
+        "up",
+        "preview",
+        "verify",
+        "status",
+        "destroy",
+        "why",
+        "ssh",
+        "logs",
+        "init",
+        "doctor",
+        "lab",
+    ):
+        assert verb in listed
+        assert "Usage" in yiyun(verb, "--help", state=tmp_path).stdout

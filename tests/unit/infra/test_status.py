@@ -1,0 +1,87 @@
+"""Status judges facts: what is down, missing or about to end is a problem with a name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.estate.loading import load_estate
+from infra.status import judge
+from infra.trust.authority import LeafSpec, make_leaf, make_root
+
+LAB = load_estate("lab")
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ROOT = make_root("lab", NOW)
+
+
+def healthy() -> dict[str, dict[str, Any]]:
+    leaf = make_leaf(ROOT, LeafSpec("x"), NOW).certificate
+    facts: dict[str, dict[str, Any]] = {
+        h.name: {"failed_units": [], "certificates": {"x": leaf}} for h in LAB.hosts
+    }
+    for name in ("db-1", "db-2", "db-3"):
+        facts[name]["mysql"] = {"member_state": "ONLINE", "healthy": True}
+    for name in ("app-1", "app-2"):
+        facts[name] |= {"db_writer": {"writer": "db-1"}, "platform": {"ready": True, "version": "1"}}
+    paths = [{"name": g, "up": True, "rtt_ms": 1.0} for g in ("ops-1", "app-2")]
+    facts["edge-1"]["line"] = {"active": "ops-1", "paths": paths}
+    return facts
+
+
+def test_a_healthy_estate_has_no_problems() -> None:
+    status = judge(LAB, healthy(), NOW)
+    assert status.ok
+    assert status.fields["mysql"]["writer"] == "db-1"
+    assert status.fields["line"] == {
+        "up": True,
+        "path": "ops-1",
+        "paths": [{"name": "ops-1", "up": True, "rtt_ms": 1.0}, {"name": "app-2", "up": True, "rtt_ms": 1.0}],
+    }
+
+
+def break_host(facts: dict[str, Any]) -> None:
+    facts["ora-1"] = {}
+
+
+def break_member(facts: dict[str, Any]) -> None:
+    facts["db-2"]["mysql"] = {"member_state": "RECOVERING"}
+
+
+def break_agreement(facts: dict[str, Any]) -> None:
+    facts["app-2"]["db_writer"] = {"writer": "db-2"}
+
+
+def break_path(facts: dict[str, Any]) -> None:
+    facts["edge-1"]["line"]["paths"][1]["up"] = False
+
+
+def break_platform(facts: dict[str, Any]) -> None:
+    facts["app-1"]["platform"]["ready"] = False
+
+
+def break_unit(facts: dict[str, Any]) -> None:
+    facts["ops-1"]["failed_units"] = ["chrony.service"]
+
+
+def break_certificate(facts: dict[str, Any]) -> None:
+    facts["db-1"]["certificates"]["x"] = make_leaf(ROOT, LeafSpec("x"), NOW - timedelta(days=85)).certificate
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (break_host, "ora-1 does not answer"),
+        (break_member, "mysql: 2 of 3 members are ONLINE"),
+        (break_agreement, "mysql: the routers do not agree on one writer"),
+        (break_path, "line: path over app-2 is down"),
+        (break_platform, "platform: app-1 is not ready"),
+        (break_unit, "ops-1: unit chrony.service has failed"),
+        (break_certificate, "certificate db-1/x ends in 5 days"),
+    ],
+)
+def test_each_fault_is_the_one_problem(fault, problem: str) -> None:
+    facts = healthy()
+    fault(facts)
+    assert judge(LAB, facts, NOW).problems == (problem,)
