@@ -20,7 +20,7 @@ from infra.estate.loading import load_estate
 from infra.paths import EstatePaths, state_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from infra.estate.model import Estate
 
@@ -97,7 +97,7 @@ class Report:
 
 
 @contextmanager
-def reporting(command: str, source: str, as_json: bool, quiet: bool = False) -> Iterator[Report]:
+def reporting(command: str, source: str, as_json: bool, quiet: bool = False) -> Generator[Report]:
     """Run a verb's body; whatever happens becomes one report and one exit code."""
     report = Report(command, source, as_json, quiet)
     try:

@@ -31,7 +31,6 @@ PROGRAMS = {
     "ip": "iproute2",
     "mkfs.ext4": "e2fsprogs",
     "ssh": "openssh-client",
-    "rsync": "rsync",
 }
 """Program → Debian package."""
 DISK_GIB = 12

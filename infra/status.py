@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,8 @@ def collect(estate: Estate, paths: EstatePaths, progress: Callable[[str], None])
     """Ask every host, then judge."""
     progress("asking every host")
     with ThreadPoolExecutor(len(estate.hosts)) as pool:
-        facts = dict(
-            zip(
-                [h.name for h in estate.hosts],
-                pool.map(lambda h: _facts(paths, h), estate.hosts),
-                strict=True,
-            )
-        )
+        answers = pool.map(partial(_facts, paths), estate.hosts)
+        facts = dict(zip([h.name for h in estate.hosts], answers, strict=True))
     return judge(estate, facts, datetime.now(UTC))
 
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from sqlalchemy import Engine
 from yiyun_app.database import connect, sessions
 from yiyun_app.migrate import migrate
 from yiyun_app.retry import RetryPolicy, run_transaction
+from yiyun_app.schema import Base
 from yiyun_app.settings import DatabaseSettings, ServeSettings
 from yiyun_app.users import set_user
 from yiyun_app.web.server import create
@@ -36,6 +38,7 @@ class Server:
     port: int
     user: str
     password_file: Path
+    ca_file: Path | None = None
 
     def admin(self) -> pymysql.Connection:
         password = self.password_file.read_text().strip()
@@ -82,7 +85,7 @@ def _started(binary: str, directory: Path) -> Iterator[Server]:
         "--innodb-flush-log-at-trx-commit=2",
     ]
     subprocess.run([*common, *small, "--initialize-insecure"], check=True, timeout=120)
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [
             *common,
@@ -98,7 +101,7 @@ def _started(binary: str, directory: Path) -> Iterator[Server]:
     log.touch()
     password_file = directory / "password"
     password_file.touch(mode=0o600)
-    server = Server("127.0.0.1", port, "root", password_file)
+    server = Server("127.0.0.1", port, "root", password_file, data / "ca.pem")
     try:
         _wait(server, process, log)
         yield server
@@ -119,7 +122,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -135,45 +138,62 @@ def secret_files(tmp_path: Path) -> dict[str, Path]:
     return files
 
 
-@pytest.fixture
-def empty_database(mysql: Server) -> Iterator[DatabaseSettings]:
-    """An application account and an empty database of its own."""
-    name = f"yiyun_{os.getpid()}_{time.monotonic_ns()}"
-    password = "app-" + name
+@contextlib.contextmanager
+def _database(mysql: Server, directory: Path) -> Iterator[DatabaseSettings]:
+    name = f"yiyun_{secrets.token_hex(8)}"
+    password = secrets.token_hex(16)
     with mysql.admin() as admin, admin.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
-        cursor.execute(f"CREATE USER {name[:32]!r}@'%' IDENTIFIED BY {password!r}")
-        cursor.execute(f"GRANT ALL ON {name}.* TO {name[:32]!r}@'%'")
-    file = mysql.password_file.parent / f"{name}.password"
+        cursor.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{password}'")
+        cursor.execute(f"GRANT ALL ON {name}.* TO '{name}'@'%'")
+    file = directory / f"{name}.password"
     file.touch(mode=0o600)
     file.write_text(password + "\n")
     yield DatabaseSettings(
         database_host=mysql.host,
         database_port=mysql.port,
         database_name=name,
-        database_user=name[:32],
+        database_user=name,
         database_password_file=file,
-        database_pool_size=20,
     )
     with mysql.admin() as admin, admin.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {name}")
-        cursor.execute(f"DROP USER {name[:32]!r}@'%'")
+        cursor.execute(f"DROP USER '{name}'@'%'")
 
 
 @pytest.fixture
-def engine(empty_database: DatabaseSettings) -> Iterator[Engine]:
-    """An engine on a migrated database."""
-    made = connect(empty_database)
-    migrate(made)
+def empty_database(mysql: Server, tmp_path: Path) -> Iterator[DatabaseSettings]:
+    """An application account and an empty database of its own."""
+    with _database(mysql, tmp_path) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def migrated(mysql: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseSettings]:
+    """One migrated database for all tests."""
+    with _database(mysql, tmp_path_factory.mktemp("database")) as settings:
+        made = connect(settings)
+        migrate(made)
+        made.dispose()
+        yield settings
+
+
+@pytest.fixture
+def engine(migrated: DatabaseSettings) -> Iterator[Engine]:
+    """An engine on the migrated database, emptied."""
+    made = connect(migrated)
+    with made.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
     yield made
     made.dispose()
 
 
 @pytest.fixture
-def serve_settings(empty_database: DatabaseSettings, secret_files: dict[str, Path]) -> ServeSettings:
+def serve_settings(migrated: DatabaseSettings, secret_files: dict[str, Path]) -> ServeSettings:
     return ServeSettings(
         **{
-            **empty_database.model_dump(),
+            **migrated.model_dump(),
             **secret_files,
             "trusted_proxies": "192.0.2.0/24",
             "retry_seconds": 3,

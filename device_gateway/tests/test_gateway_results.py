@@ -140,6 +140,11 @@ def test_several_patients_give_several_documents_with_keys_of_their_own() -> Non
     assert all(len(post.key) == 64 for post in posts)
 
 
+def test_an_order_without_results_is_left_out_and_the_rest_delivered() -> None:
+    (document,) = documents(HEAD, PID, "OBR|1|P0|F0|EMPTY", OBR, OBX)
+    assert [order["filler"] for order in document["orders"]] == ["F1"]
+
+
 def test_text_without_a_code_continues_the_result_before_it() -> None:
     found = result("OBX|1|ST|RPT^报告||第一行||||||F", "OBX|2|TX|||第二行||||||F")
     assert (found["value_type"], found["value"]) == ("TX", "第一行\n第二行")

@@ -18,7 +18,7 @@ from infra.bundle.model import LOCK_NAME, BundleLock, LockedFile, read_lock
 from infra.errors import YiyunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 RECEIVE = """\
 set -eu
@@ -42,12 +42,18 @@ rm -rf "$target.old"
 """Runs on the host: unpack, link what is already there, check every file, then swap."""
 
 
-def wanted_files(lock: BundleLock, roles: Sequence[str] = ()) -> list[LockedFile]:
-    """Files a host gets: all, or only the packages of `roles` with their indexes."""
-    if not roles:
-        return list(lock.files)
-    indexes = {f"debs/Packages.{role}" for role in roles}
-    return [f for f in lock.files if f.path in indexes or set(f.roles) & set(roles)]
+def part_of(lock: BundleLock, role: str) -> tuple[BundleLock, dict[str, str]]:
+    """What a host gets (all, or only one role's packages), and where each file lies in the bundle.
+
+    A role's own index takes the place of the whole one, so that apt chooses only what is there.
+    """
+    if not role:
+        return lock, {f.path: f.path for f in lock.files}
+    own = f"debs/Packages.{role}"
+    files = [f.model_copy(update={"path": "debs/Packages"}) for f in lock.files if f.path == own]
+    files += [f for f in lock.files if role in f.roles]
+    sources = {f.path: f.path for f in files} | {"debs/Packages": own}
+    return BundleLock(inputs=lock.inputs, files=tuple(files)), sources
 
 
 def missing_files(wanted: Iterable[LockedFile], there: BundleLock | None) -> list[LockedFile]:
@@ -56,31 +62,34 @@ def missing_files(wanted: Iterable[LockedFile], there: BundleLock | None) -> lis
     return [f for f in wanted if (f.path, f.sha256) not in present]
 
 
-def push(bundle: Path, ssh: Sequence[str], target: str, roles: Sequence[str] = ()) -> bool:
-    """Make `target` on the host equal to the bundle (or its part for `roles`); True when it changed.
+def push(bundle: Path, ssh: Sequence[str], target: str, role: str = "") -> bool:
+    """Make `target` on the host equal to the bundle (or its part for `role`); True when it changed.
 
     `ssh`: argv that runs a shell command on the host. Raises YiyunError when the host refuses or a file
     arrives damaged; the old bundle then stays in place.
     """
     lock = read_lock(bundle)
-    part = BundleLock(inputs=lock.inputs, files=tuple(wanted_files(lock, roles)))
+    part, names = part_of(lock, role)
+    sources = {path: bundle / name for path, name in names.items()}
     there = _lock_there(ssh, target)
     if there == part:
         return False
-    problem = _send(bundle, ssh, target, part, missing_files(part.files, there))
+    problem = _send(sources, ssh, target, part, missing_files(part.files, there))
     if problem and there is not None:
-        problem = _send(bundle, ssh, target, part, list(part.files))
+        problem = _send(sources, ssh, target, part, list(part.files))
     if problem:
         raise YiyunError(f"the bundle did not arrive: {problem}", hint="yiyun doctor checks the way there")
     return True
 
 
-def _send(bundle: Path, ssh: Sequence[str], target: str, part: BundleLock, send: list[LockedFile]) -> str:
+def _send(
+    sources: Mapping[str, Path], ssh: Sequence[str], target: str, part: BundleLock, send: list[LockedFile]
+) -> str:
     """Send and swap; what went wrong, or an empty string."""
     script = f"sh -c {shlex.quote(RECEIVE)} receive {shlex.quote(target)}"
     with subprocess.Popen([*ssh, script], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         with contextlib.suppress(BrokenPipeError):
-            _write_tar(cast("IO[bytes]", process.stdin), bundle, part, send)
+            _write_tar(cast("IO[bytes]", process.stdin), sources, part, send)
         said = process.communicate()[1]
     if process.returncode == 0:
         return ""
@@ -96,7 +105,9 @@ def _lock_there(ssh: Sequence[str], target: str) -> BundleLock | None:
         return None
 
 
-def _write_tar(stream: IO[bytes], bundle: Path, part: BundleLock, send: list[LockedFile]) -> None:
+def _write_tar(
+    stream: IO[bytes], sources: Mapping[str, Path], part: BundleLock, send: list[LockedFile]
+) -> None:
     kept = {f.path for f in part.files} - {f.path for f in send}
     texts = {
         LOCK_NAME: part.model_dump_json(indent=1) + "\n",
@@ -107,7 +118,7 @@ def _write_tar(stream: IO[bytes], bundle: Path, part: BundleLock, send: list[Loc
         for name, text in texts.items():
             _add_text(archive, name, text.encode())
         for file in send:
-            archive.add(bundle / file.path, file.path, recursive=False, filter=_anonymous)
+            archive.add(sources[file.path], file.path, recursive=False, filter=_anonymous)
 
 
 def _add_text(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -129,11 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("host")
     parser.add_argument("target")
     parser.add_argument("--ssh-args", default="", help="options of ssh, as one string")
-    parser.add_argument("--roles", nargs="*", default=[], help="only the packages of these roles")
+    parser.add_argument("--role", default="", help="only the packages of this role")
     options = parser.parse_args(arguments)
     ssh = ["ssh", *shlex.split(options.ssh_args), options.host]
     try:
-        changed = push(options.bundle, ssh, options.target, options.roles)
+        changed = push(options.bundle, ssh, options.target, options.role)
     except YiyunError as error:
         sys.stderr.write(f"{error.message}\n")
         return error.exit_code

@@ -1,4 +1,4 @@
-"""The Pulumi engine: the machine's own, else the vendor's installer when asked for, else built from source."""
+"""The Pulumi engine: the machine's own, else the vendor's installer if asked for, else built from source."""
 
 from __future__ import annotations
 

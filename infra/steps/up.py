@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 from infra.bundle.build import build_bundle
 from infra.converge import ConvergeRequest, converge
-from infra.doctor import require_machine
-from infra.drivers.lab.hosts import host_public_keys
 from infra.drivers.lab.images import ensure_image
-from infra.drivers.lab.realise import realise
 from infra.engine.bootstrap import ensure_engine
 from infra.engine.stack import Engine
 from infra.errors import YiyunError
 from infra.estate.plan import provisioned_hosts
-from infra.reach import wait_reachable, write_ssh_files
+from infra.steps.lab import machine, reach, realise_lab
 from infra.steps.model import Context, Step
 from infra.trust.material import Material
 from infra.verify.run import verify
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 def steps_of(estate: Estate) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified, in order."""
     prepare = (
-        Step("machine", "what this machine must have", _machine),
+        Step("machine", "what this machine must have", machine),
         Step("engine", "the Pulumi engine: installed, downloaded or built once", _engine),
         Step("image", "the hosts' operating system", _image),
         Step("bundle", "packages, wheels and binaries the hosts will need", _bundle),
@@ -36,8 +33,8 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
     provision = (
         Step("trust", "the estate's authority, keys and secrets", _trust),
         Step("infrastructure", "networks, hosts, disks, balancer, buckets, by Pulumi", _infrastructure),
-        Step("realise", "the lab agrees with the records: fabric, disks, hosts", _realise),
-        Step("reach", "every host answers by SSH through its bastion", _reach),
+        Step("realise", "the lab agrees with the records: fabric, disks, hosts", realise_lab),
+        Step("reach", "every host answers by SSH through its bastion", reach),
     )
     configure = (
         Step("foundation", "names, certificates, time, the line, the depot", _tier("base", "line", "depot")),
@@ -52,11 +49,6 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
             hint="use the lab: yiyun up --estate lab",
         )
     return (*prepare, *provision, *configure, *prove)
-
-
-def _machine(context: Context) -> int:
-    require_machine(context.estate, context.paths)
-    return 0
 
 
 def _engine(context: Context) -> int:
@@ -91,16 +83,6 @@ def _infrastructure(context: Context) -> int:
     result = Engine(context.estate, context.paths, context.progress, authorized_key=key).up()
     context.results["infrastructure"] = result
     return result.changed
-
-
-def _realise(context: Context) -> int:
-    return len(realise(context.paths, context.progress).changed)
-
-
-def _reach(context: Context) -> int:
-    changed = write_ssh_files(context.estate, context.paths, host_public_keys(context.paths))
-    wait_reachable(context.estate, context.paths)
-    return int(changed)
 
 
 def _tier(*tags: str) -> Callable[[Context], int]:

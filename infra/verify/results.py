@@ -95,6 +95,9 @@ class Failure:
     host: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.check}{f' on {self.host}' if self.host else ''}: {self.message}"
+
 
 @dataclass(frozen=True)
 class SuiteResult:
@@ -119,23 +122,48 @@ class VerifyResult:
         """True when nothing failed and the matrix has no difference."""
         return (self.suites is None or not self.suites.failed) and (self.probe is None or self.probe.ok)
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields of `verify` in the JSON contract."""
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Everything that did not hold, each difference of the probe included."""
+        found = list(self.suites.failures) if self.suites else []
+        for item in (*self.probe.unexpected_open, *self.probe.unexpected_closed) if self.probe else ():
+            title = f"probe: {item.source}{f' via {item.via}' if item.via else ''} → {item.destination}"
+            message = f"expected {item.expected}, found {item.verdict}; {item.rule}"
+            found.append(Failure(f"{title} {item.port}/{item.protocol}", "", message))
+        return tuple(found)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Checks passed, failed and skipped; the probe counts as one check an ordered pair of hosts."""
         suites, probe = self.suites, self.probe
-        checks = {
-            "passed": suites.passed if suites else 0,
-            "failed": suites.failed if suites else 0,
+        differences = (*probe.unexpected_open, *probe.unexpected_closed) if probe else ()
+        wrong = len({(d.source, d.destination) for d in differences})
+        return {
+            "passed": (suites.passed if suites else 0) + (probe.pairs - wrong if probe else 0),
+            "failed": (suites.failed if suites else 0) + wrong,
             "skipped": suites.skipped if suites else 0,
         }
-        failures = [asdict(f) for f in suites.failures] if suites else []
-        if probe is not None:
-            checks["passed" if probe.ok else "failed"] += 1
-            found = len(probe.unexpected_open), len(probe.unexpected_closed)
-            if not probe.ok:
-                message = f"{found[0]} unexpectedly open, {found[1]} unexpectedly closed"
-                failures.append(asdict(Failure("probe", "", message)))
+
+    @property
+    def summary(self) -> str:
+        """The result in a line."""
+        parts: list[str] = []
+        if self.suites:
+            s = self.suites
+            parts.append(f"{s.passed} checks passed, {s.failed} failed, {s.skipped} skipped")
+        if self.probe:
+            p = self.probe
+            differences = len(p.unexpected_open) + len(p.unexpected_closed)
+            how = "" if p.scope == "fabric" else " (by the ends alone)"
+            parts.append(
+                f"{p.probes} probes between {p.pairs} pairs of hosts{how}: {differences} differences"
+            )
+        return "; ".join(parts) or "nothing was asked for"
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields of `verify` in the JSON contract."""
         return {
-            "checks": checks,
-            "failures": failures,
-            "probe": probe.as_json() if probe is not None else None,
+            "checks": self.counts,
+            "failures": [asdict(failure) for failure in self.failures],
+            "probe": self.probe.as_json() if self.probe is not None else None,
         }

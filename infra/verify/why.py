@@ -117,6 +117,7 @@ def explain(
     _must_exist(estate, source, destination, port, protocol)
     flow = flow_of(estate, source, destination, port, protocol)
     needed = rules_needed(estate, source, destination, port, protocol)
+    counters = live_counters(estate, paths)
     return Chain(
         source=source,
         destination=destination,
@@ -126,7 +127,7 @@ def explain(
         route=_route(estate, source, destination),
         estate=_estate_facts(estate, source_file, source, destination),
         declaration=_declaration(estate, flow, destination, port, protocol),
-        rules=tuple(_rule_fact(rule, live_counters(estate, paths)) for rule in needed),
+        rules=tuple(_rule_fact(rule, counters) for rule in needed),
         probed=_probed(load_probe(paths.last_probe), source, destination, port, protocol),
     )
 
@@ -135,7 +136,7 @@ def live_counters(estate: Estate, paths: EstatePaths) -> Mapping[str, int] | Non
     """Packets by the rule's label in the lab's fabric, or None where there is no fabric to ask."""
     if estate.provider != "lab":
         return None
-    from infra.drivers.lab.fabric import fabric_counters  # noqa: PLC0415  other providers need no lab driver
+    from infra.drivers.lab.fabric import fabric_counters
 
     try:
         found = fabric_counters(paths)
@@ -186,7 +187,7 @@ def _estate_facts(estate: Estate, source_file: str, source: str, destination: st
         else:
             facts.append(Fact(f"{name}: declared by the estate", document.place(("load_balancers",))))
     crosses = {h.site for h in estate.hosts if h.name in {source, destination}}
-    if estate.line and len(crosses) == 2:  # noqa: PLR2004  the two ends stand in two networks
+    if estate.line and len(crosses) == 2:
         text = f"line: {estate.line.peer} to {', '.join(estate.line.gateways)}"
         facts.append(Fact(text, document.place(("line", "peer"))))
     return tuple(facts)

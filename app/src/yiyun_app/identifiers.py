@@ -42,10 +42,10 @@ class Area:
 
 
 def normalise_id_card(text: str) -> str | None:
-    """Return the 18-character ID number in upper case, or None when form, date or check character is wrong.
+    """Return the number in 18 capitals, or None when form, date or check character is wrong.
 
-    The area is not held against a table, as `ric.validate` does: it wants the county's code of the birth year,
-    but a card carries the code of its first issue, so it refuses most people born before a renumbering.
+    The area is not held against a table, as `ric.validate` does: it wants the county's code of the birth
+    year, but a card carries the code of its first issue: most people born before a renumbering would fail.
     """
     number = ric.compact(text)
     if not _ID_CARD.fullmatch(number) or number[-1] != ric.calc_check_digit(number):

@@ -122,9 +122,9 @@ def body_sha256(body: object) -> bytes:
 def numbered_results(message: Message, record_number: str) -> Iterator[tuple[Order, Result, bytes]]:
     """Each result with its natural key, by which a correction finds what it corrects.
 
-    The key is resident, facility, filler number, code, and its place among the results of that code. The set
-    ID is only a position in one message: a correction that carries a single result starts again at 1, and must
-    not replace another test. The resident belongs to the key because laboratories use filler numbers again.
+    The key is resident, facility, filler number, code, and its place among results of that code. The set ID
+    is a position in one message: a correction that carries a single result starts again at 1, and must not
+    replace another test. The resident belongs to the key because laboratories use filler numbers again.
     Without filler and placer number the message's control number takes their place: nothing is corrected.
     """
     seen: Counter[tuple[str, str, str]] = Counter()

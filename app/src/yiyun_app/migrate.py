@@ -9,25 +9,27 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from yiyun_app.errors import DatabaseUnavailableError
-from yiyun_app.retry import error_code
+from yiyun_app.retry import ROLLED_BACK, RetryPolicy, error_code
 from yiyun_app.schema import MigrationLease
 
 LEASE_NAME = "schema"
 LEASE_SECONDS = 120
 _POLL_SECONDS = 0.2
 _NO_SUCH_TABLE = 1146
+_LEASE_ATTEMPTS = 10
+_NOBODYS_LEASE = {"name": LEASE_NAME, "holder": "", "server_uuid": "", "expires_at": datetime(2000, 1, 1)}
 
 
 class LeaseLostError(Exception):
@@ -118,22 +120,34 @@ def _wait_for_lease(
 
 
 def take_lease(connection: Connection, me: str, seconds: float = LEASE_SECONDS) -> bool:
-    """Take or renew the lease, for seconds of the server's clock; False while another's is valid."""
+    """Take or renew the lease, for seconds of the server's clock; False while another's is valid.
+
+    A deadlock or a lost certification between hosts is tried again; raises what else the database says.
+    """
+    policy = RetryPolicy()
+    for attempt in range(_LEASE_ATTEMPTS):
+        try:
+            return _take_lease(connection, me, seconds)
+        except DBAPIError as error:
+            if error_code(error) not in ROLLED_BACK or attempt == _LEASE_ATTEMPTS - 1:
+                raise
+            connection.rollback()
+        time.sleep(policy.pause(attempt))
+    return False
+
+
+def _take_lease(connection: Connection, me: str, seconds: float) -> bool:
     table = MigrationLease.metadata.tables["migration_lease"]
-    connection.execute(
-        text(
-            "INSERT IGNORE INTO migration_lease (name, holder, server_uuid, expires_at)"
-            " VALUES (:name, '', '', '2000-01-01')"
-        ),
-        {"name": LEASE_NAME},
-    )
-    row = connection.execute(
+    query = (
         select(table, func.utc_timestamp(6).label("now"), text("@@server_uuid AS server"))
         .where(table.c.name == LEASE_NAME)
         .with_for_update()
-    ).one()
-    valid = row.expires_at > row.now
-    if valid and (row.holder != me or row.server_uuid != row.server):
+    )
+    if connection.execute(select(table.c.name).where(table.c.name == LEASE_NAME)).first() is None:
+        connection.execute(insert(table).prefix_with("IGNORE").values(_NOBODYS_LEASE))
+        connection.commit()
+    row = connection.execute(query).one()
+    if row.expires_at > row.now and (row.holder != me or row.server_uuid != row.server):
         connection.rollback()
         return False
     connection.execute(

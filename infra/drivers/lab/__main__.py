@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from infra.drivers.lab.hosts import containers, host_public_keys
 from infra.drivers.lab.realise import leftovers, realise, remove, stop
@@ -31,6 +32,7 @@ def main() -> int:
 
 
 def _act(verb: str, name: str) -> int:
+    started = time.monotonic()
     estate = load_estate(name)
     paths = EstatePaths(estate.estate)
     if verb == "up":
@@ -47,7 +49,7 @@ def _act(verb: str, name: str) -> int:
         for item in planned:
             records.write(item.kind, item.inputs)
         write_settings(paths, settings_of(estate))
-        result = realise(paths, _say)
+        changed = realise(paths, _say).changed
     elif verb == "status":
         for container in containers(estate.estate).values():
             _say(f"{container.name}: {container.state}")
@@ -57,10 +59,10 @@ def _act(verb: str, name: str) -> int:
             _say(line)
         return 0
     else:
-        result = (stop if verb == "stop" else remove)(paths, _say)
-    for line in result.changed:
+        changed = (stop if verb == "stop" else remove)(paths, _say)
+    for line in changed:
         _say(line)
-    _say(f"{len(result.changed)} changed in {result.seconds:.1f} s")
+    _say(f"{len(changed)} changed in {time.monotonic() - started:.1f} s")
     return 0
 
 

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from infra.engine.parent import die_with_parent
 from infra.errors import YiyunError
 
 Progress: TypeAlias = Callable[[str], None]
@@ -15,13 +16,24 @@ Progress: TypeAlias = Callable[[str], None]
 def run(
     command: Sequence[str], *, stdin: str = "", check: bool = True, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program and capture what it says. Raises YiyunError when it fails (and `check`), or hangs."""
+    """Run a program and capture what it says. It ends with us, so that a killed run leaves nobody at work.
+
+    Raises YiyunError when it fails (and `check`), or hangs.
+    """
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            preexec_fn=die_with_parent,
         )
     except FileNotFoundError:
-        raise YiyunError(f"{command[0]} is not installed", hint="yiyun doctor names what is missing") from None
+        raise YiyunError(
+            f"{command[0]} is not installed", hint="yiyun doctor names what is missing"
+        ) from None
     except subprocess.TimeoutExpired:
         raise YiyunError(f"{command[0]} did not finish within {timeout:.0f} s") from None
     if check and done.returncode != 0:

@@ -19,7 +19,8 @@ from infra.errors import YiyunError
 if TYPE_CHECKING:
     from infra.paths import EstatePaths
 
-NAMES = ("publisher",)
+PUBLISHER = "publisher"
+NAMES = (PUBLISHER,)
 """All helpers a lab may have."""
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -44,7 +45,7 @@ def publisher(paths: EstatePaths) -> Daemon:
     path = settings_path(paths)
     version = path.read_text(encoding="utf-8") if path.exists() else ""
     command = (sys.executable, "-m", "infra.drivers.lab.publish", "--estate", paths.estate)
-    return Daemon("publisher", command, version)
+    return Daemon(PUBLISHER, command, version)
 
 
 def running(paths: EstatePaths, name: str) -> psutil.Process | None:

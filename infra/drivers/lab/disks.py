@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab.commands import Progress, run
 from infra.drivers.lab.images import ensure_image
+from infra.drivers.lab.mounts import is_mounted, unmount_below
 from infra.errors import YiyunError
 
 if TYPE_CHECKING:
     from infra import resources as kinds
+    from infra.drivers.lab.machines import Machine
     from infra.paths import EstatePaths
 
 MIB = 1024 * 1024
@@ -29,6 +30,13 @@ def merged(paths: EstatePaths, thing: str) -> Path:
     return system_folder(paths, thing) / "merged"
 
 
+def system_image(paths: EstatePaths, thing: str) -> Path | None:
+    """The image build a machine's system disk stands on; None when it has none yet, or that build is gone."""
+    note = system_folder(paths, thing) / "image"
+    began = Path(note.read_text(encoding="utf-8").strip()) if note.exists() else None
+    return began if began is not None and began.is_dir() else None
+
+
 def data_image(paths: EstatePaths, disk: str) -> Path:
     """The sparse file of a data disk."""
     return paths.lab / "disks" / f"{disk}.img"
@@ -39,39 +47,9 @@ def data_mounts(paths: EstatePaths) -> Path:
     return paths.lab / "mounts"
 
 
-def mount_points(below: Path) -> list[Path]:
-    """Mount points at or below a folder, the deepest first."""
-    found: list[Path] = []
-    root = str(below.resolve())
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        where = _unescape(line.split(" ")[4])
-        if where == root or where.startswith(f"{root}/"):
-            found.append(Path(where))
-    return sorted(found, key=lambda p: len(p.parts), reverse=True)
-
-
-def is_mounted(where: Path) -> bool:
-    """True when something is mounted exactly there."""
-    return where.resolve() in mount_points(where)
-
-
 def known_data_disks(paths: EstatePaths) -> list[str]:
     """Names of the data disks there are."""
     return sorted(p.stem for p in (paths.lab / "disks").glob("*.img"))
-
-
-def loop_devices(below: Path) -> list[str]:
-    """Loop devices whose image lies below a folder."""
-    found: list[str] = []
-    for note in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
-        image = note.read_text(encoding="utf-8").strip().removesuffix(" (deleted)")
-        if image.startswith(f"{below.resolve()}/"):
-            found.append(f"/dev/{note.parts[3]}")
-    return found
-
-
-def _unescape(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), field)
 
 
 def ensure_system_disk(paths: EstatePaths, thing: str, image: str, progress: Progress) -> list[str]:
@@ -83,19 +61,16 @@ def ensure_system_disk(paths: EstatePaths, thing: str, image: str, progress: Pro
     where = folder / "merged"
     if is_mounted(where):
         return []
-    note = folder / "image"
-    began = Path(note.read_text(encoding="utf-8").strip()) if note.exists() else None
-    if began is None or not began.is_dir():
-        began = ensure_image(image, progress)
+    began = system_image(paths, thing) or ensure_image(image, progress)
     for part in ("upper", "work", "merged"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    note.write_text(f"{began}\n", encoding="utf-8")
+    (folder / "image").write_text(f"{began}\n", encoding="utf-8")
     options = f"lowerdir={began},upperdir={folder / 'upper'},workdir={folder / 'work'}"
     run(["mount", "-t", "overlay", "-o", options, "overlay", str(where)])
     return [f"{thing}: system disk"]
 
 
-def ensure_data_disk(paths: EstatePaths, disk: kinds.Disk, attached: bool) -> list[str]:
+def ensure_data_disk(paths: EstatePaths, disk: kinds.Disk, *, attached: bool) -> list[str]:
     """Make, grow (only while it is not mounted) and, when attached, mount a data disk.
 
     Raises YiyunError when the record asks for a smaller disk than there is.
@@ -144,14 +119,12 @@ def _grow_disk(image: Path, octets: int) -> None:
     run(["resize2fs", str(image)])
 
 
-def unmount_below(folder: Path) -> list[str]:
-    """Unmount everything at or below a folder. What is still in use goes as soon as its last user does."""
-    changed: list[str] = []
-    for where in mount_points(folder):
-        if run(["umount", str(where)], check=False).returncode != 0:
-            run(["umount", "--lazy", str(where)])
-        changed.append(f"{where.name}: unmounted")
-    return changed
+def detach(paths: EstatePaths, machine: Machine) -> None:
+    """Unmount the disks of a machine that does not run."""
+    unmount_below(merged(paths, machine.thing))
+    for outside, _, _ in machine.binds:
+        if Path(outside).parent == data_mounts(paths):
+            unmount_below(Path(outside))
 
 
 def forget_system_disk(paths: EstatePaths, thing: str) -> None:

@@ -46,10 +46,17 @@ class Container:
     spec: str
     owner: str
 
+    @property
+    def alive(self) -> bool:
+        """True when it has processes, be they frozen."""
+        return self.state in {"running", "paused"}
+
 
 def containers(estate: str) -> dict[str, Container]:
     """Full name → container, of all containers that carry the estate's label."""
-    listing = run(["podman", "ps", "--all", "--format=json", f"--filter=label={ESTATE_LABEL}={estate}"]).stdout
+    listing = run(
+        ["podman", "ps", "--all", "--format=json", f"--filter=label={ESTATE_LABEL}={estate}"]
+    ).stdout
     found: dict[str, Container] = {}
     for item in json.loads(listing or "[]") or []:
         labels, name = item["Labels"], item["Names"][0]
@@ -106,11 +113,6 @@ def host_public_keys(paths: EstatePaths) -> dict[str, str]:
 def start(machine: Machine, paths: EstatePaths, owner: str) -> None:
     """Start a machine anew. Its namespace, wire and disks must be ready."""
     run(run_command(machine, paths.estate, owner, merged(paths, machine.thing)))
-
-
-def start_again(estate: str, thing: str) -> None:
-    """Start a stopped container of the right kind."""
-    run(["podman", "--runtime", "runc", "start", qualified(estate, thing)])
 
 
 def remove_containers(names: Iterable[str]) -> None:

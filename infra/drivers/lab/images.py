@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from infra.drivers.lab.commands import Progress, failure_text, run
+from infra.drivers.lab.mounts import unmount_below
 from infra.engine.coldness import is_fresh
+from infra.engine.parent import die_with_parent
 from infra.errors import BadInputError, YiyunError
 from infra.paths import cache_root
 
@@ -75,7 +77,10 @@ RECIPES: dict[str, Recipe] = {
         files=(
             *_LEAN,
             ("etc/ssh/sshd_config.d/10-yiyun.conf", _SSHD),
-            ("etc/systemd/journald.conf.d/10-yiyun.conf", "[Journal]\nStorage=persistent\nSystemMaxUse=64M\n"),
+            (
+                "etc/systemd/journald.conf.d/10-yiyun.conf",
+                "[Journal]\nStorage=persistent\nSystemMaxUse=64M\n",
+            ),
             ("etc/timezone", "Asia/Shanghai\n"),
             ("etc/resolv.conf", ""),
             *((path, "") for path in _UPDATED),
@@ -88,7 +93,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "appliance": Recipe(
-        packages=("haproxy", "ca-certificates", "tzdata"),
+        packages=("haproxy", "curl", "ca-certificates", "tzdata"),
         remove=("etc/machine-id", *_MIRROR),
         files=(*_LEAN, ("etc/timezone", "Asia/Shanghai\n")),
         mask=(),
@@ -125,6 +130,7 @@ def newest_build(folder: Path) -> Path | None:
 def remove_half_built(folder: Path) -> None:
     """Remove what interrupted builds left behind. Call it under the image's lock."""
     for path in folder.glob("half-*"):
+        unmount_below(path)
         shutil.rmtree(path)
 
 
@@ -141,7 +147,11 @@ def _build(name: str, recipe: Recipe, folder: Path, progress: Progress) -> Path:
     target = half / "rootfs"
     with log.open("wb") as stream:
         done = subprocess.run(
-            mmdebstrap_command(recipe, debian_mirror(), target), stdout=stream, stderr=stream, check=False
+            mmdebstrap_command(recipe, debian_mirror(), target),
+            stdout=stream,
+            stderr=stream,
+            check=False,
+            preexec_fn=die_with_parent,
         )
     if done.returncode != 0:
         last = failure_text(log.read_text(encoding="utf-8", errors="replace"))

@@ -7,18 +7,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from infra.drivers.lab.names import qualified
+from infra.drivers.lab.names import STORE_PORT, balancer_thing, qualified, store_thing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from infra import resources as kinds
-    from infra.drivers.lab.desired import Desired
 
 SPEC_LABEL = "yiyun.spec"
 ESTATE_LABEL = "yiyun.estate"
 OWNER_LABEL = "yiyun.owner"
 
+APPLIANCE = "appliance"
+"""Image of load balancers and object stores."""
 HOST_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_PTRACE", "SYS_NICE", "IPC_LOCK", "AUDIT_WRITE")
 """All hosts: nftables inside (NET_ADMIN), ping, a server's priorities and locked buffers, sshd's audit."""
 OPTIONAL_CAPABILITIES = {"tun": (), "fuse": ("SYS_ADMIN",)}
@@ -63,9 +64,32 @@ def host_machine(host: kinds.Host, mounts: Path) -> Machine:
     )
 
 
-def machines(desired: Desired, mounts: Path) -> tuple[Machine, ...]:
-    """Containers of all hosts."""
-    return tuple(host_machine(h, mounts) for h in desired.hosts)
+def balancer_machine(balancer: kinds.LoadBalancer, folder: Path, certificates: Path) -> Machine:
+    """The container of a load balancer: HAProxy as master and worker, its configuration in `folder`."""
+    return Machine(
+        thing=balancer_thing(balancer.name),
+        image=APPLIANCE,
+        hostname=balancer_thing(balancer.name),
+        memory_mib=256,
+        init=("/usr/sbin/haproxy", "-W", "-db", "-S", "/balancer/master.sock", "-f", "/balancer/haproxy.cfg"),
+        binds=((str(folder), "/balancer", "rw"), (str(certificates), "/certificates", "ro")),
+    )
+
+
+def store_machine(region: str, folder: Path, binary: Path) -> Machine:
+    """The container of a region's object store. Its keys come from a file, never by argument."""
+    script = (
+        "set -a; . /store/keys.env; set +a; exec /versitygw --quiet "
+        f"--port :{STORE_PORT} --region {region} posix --versioning-dir /store/versions /store/objects"
+    )
+    return Machine(
+        thing=store_thing(region),
+        image=APPLIANCE,
+        hostname=store_thing(region),
+        memory_mib=512,
+        init=("/bin/sh", "-c", script),
+        binds=((str(folder), "/store", "rw"), (str(binary), "/versitygw", "ro")),
+    )
 
 
 def run_command(machine: Machine, estate: str, owner: str, rootfs: Path) -> list[str]:

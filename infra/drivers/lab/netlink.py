@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from infra.drivers.lab.rulesets import Shaping
-    from infra.drivers.lab.topology import Interface, Namespace, Route, Wire
+    from infra.drivers.lab.topology import Namespace, Route, Wire
 
 RUN_NETNS = Path("/run/netns")
 OWNER_PREFIX = "yiyun:"
@@ -32,6 +32,12 @@ def inside(namespace: str) -> Iterator[None]:
             yield
         finally:
             netns.setns(own.fileno())
+
+
+def netlink_in(namespace: str) -> IPRoute:
+    """A netlink socket in a namespace. Opened from within, so that no helper process has to be forked."""
+    with inside(namespace):
+        return IPRoute()
 
 
 def exists(namespace: str) -> bool:
@@ -64,13 +70,13 @@ def delete(namespace: str) -> None:
 
 def mark(namespace: str, owner: str) -> None:
     """Write the owner on the namespace's loopback and bring it up."""
-    with IPRoute(netns=namespace) as ipr:
+    with netlink_in(namespace) as ipr:
         ipr.link("set", index=1, state="up", IFLA_IFALIAS=OWNER_PREFIX + owner)
 
 
 def owner_of(namespace: str) -> str:
     """Whose namespace this is; empty when nobody wrote it down."""
-    with IPRoute(netns=namespace) as ipr:
+    with netlink_in(namespace) as ipr:
         alias = str(ipr.get_links(1)[0].get("ifalias") or "")
     return alias.removeprefix(OWNER_PREFIX) if alias.startswith(OWNER_PREFIX) else ""
 
@@ -78,7 +84,7 @@ def owner_of(namespace: str) -> str:
 def join(estate: str, wire: Wire) -> bool:
     """Make sure that both ends of a wire exist and belong together. True when it had to be made."""
     (router, port), (thing, interface) = wire.router, wire.end
-    with IPRoute(netns=qualified(estate, router)) as near, IPRoute(netns=qualified(estate, thing)) as far:
+    with netlink_in(qualified(estate, router)) as near, netlink_in(qualified(estate, thing)) as far:
         here, there = _link(near, port), _link(far, interface)
         if here and there and here.get("link") == there["index"] and there.get("link") == here["index"]:
             return False
@@ -95,14 +101,16 @@ def settle(estate: str, namespace: Namespace) -> list[str]:
     """Make addresses, kernel settings and routes of one namespace agree. Returns what was changed."""
     name = qualified(estate, namespace.thing)
     changed: list[str] = []
-    with IPRoute(netns=name) as ipr:
+    with netlink_in(name) as ipr:
         links = {link.get("ifname"): link for link in ipr.get_links()}
         changed += _addresses(ipr, "lo", links["lo"]["index"], namespace.loopback)
         changed += _kernel_settings(name, namespace)
         for interface in namespace.interfaces:
             link = links.get(interface.name)
             if link is None:
-                raise YiyunError(f"{name} has no interface {interface.name}", hint="run the same command again")
+                raise YiyunError(
+                    f"{name} has no interface {interface.name}", hint="run the same command again"
+                )
             changed += _addresses(ipr, interface.name, link["index"], interface.addresses)
             if link["state"] != "up":
                 ipr.link("set", index=link["index"], state="up")
@@ -126,16 +134,20 @@ def _addresses(ipr: IPRoute, device: str, index: int, wanted: tuple[str, ...]) -
     missing = [a for a in wanted if a not in have]
     surplus = sorted(have - set(wanted)) if device != "lo" else []
     for address in surplus:
-        ipr.addr("del", index=index, address=address.partition("/")[0], prefixlen=int(address.partition("/")[2]))
+        ipr.addr(
+            "del", index=index, address=address.partition("/")[0], prefixlen=int(address.partition("/")[2])
+        )
         changed.append(f"{device} -{address}")
     for address in missing:
-        ipr.addr("add", index=index, address=address.partition("/")[0], prefixlen=int(address.partition("/")[2]))
+        ipr.addr(
+            "add", index=index, address=address.partition("/")[0], prefixlen=int(address.partition("/")[2])
+        )
         changed.append(f"{device} +{address}")
     return changed
 
 
 def kernel_settings(namespace: Namespace) -> dict[str, str]:
-    """sysctl path below /proc/sys/net → value. Proxy ARP answers at once: its delay would cost each first packet."""
+    """Sysctl path below /proc/sys/net → value. Proxy ARP answers at once: its delay would cost each first packet."""
     wanted = {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
     if namespace.forwards:
         wanted |= {
@@ -200,7 +212,7 @@ def _route_arguments(route: Route, index: int) -> dict[str, Any]:
 def shape(estate: str, router: str, shapings: tuple[Shaping, ...]) -> list[str]:
     """Bandwidth limits on a router's devices: one HTB class a package, all other traffic unshaped."""
     changed: list[str] = []
-    with IPRoute(netns=qualified(estate, router)) as ipr:
+    with netlink_in(qualified(estate, router)) as ipr:
         for device in sorted({s.device for s in shapings} | ({UPLINK} & _devices(ipr))):
             wanted = {s.class_id: s.mbps for s in shapings if s.device == device}
             changed += [f"{router}: {c}" for c in _shape_device(ipr, device, wanted)]
@@ -222,7 +234,9 @@ def _shape_device(ipr: IPRoute, device: str, wanted: dict[int, int]) -> list[str
     if wanted:
         ipr.tc("add", "htb", index, "1:", default=0)
     for class_id, mbps in wanted.items():
-        ipr.tc("add-class", "htb", index, f"1:{class_id:x}", parent="1:", rate=f"{mbps}mbit", ceil=f"{mbps}mbit")
+        ipr.tc(
+            "add-class", "htb", index, f"1:{class_id:x}", parent="1:", rate=f"{mbps}mbit", ceil=f"{mbps}mbit"
+        )
     return [f"{device} shaped to {sorted(wanted.values())} Mbit/s"]
 
 
@@ -234,7 +248,3 @@ def _classes(ipr: IPRoute, index: int) -> dict[int, int]:
         parameters = options.get_attr("TCA_HTB_PARMS")
         found[item["handle"] & 0xFFFF] = round(parameters["rate"] * 8 / 1_000_000)
     return found
-
-
-def _interfaces(namespace: Namespace) -> tuple[Interface, ...]:
-    return namespace.interfaces

@@ -32,7 +32,7 @@ def socket_inside(namespace: str, source: str) -> socket.socket:
     """A TCP socket that lives in a network namespace, bound to an address there. Raises OSError."""
     with inside(namespace):
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setblocking(False)  # noqa: FBT003  the socket API's own signature
+    made.setblocking(False)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         made.bind((source, 0))
@@ -56,9 +56,7 @@ async def serve_door(estate: str, door: Door) -> asyncio.Server:
     return await asyncio.start_server(client, "127.0.0.1", door.listen, limit=CHUNK, backlog=256)
 
 
-async def _carry(
-    estate: str, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
+async def _carry(estate: str, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     inner = socket_inside(qualified(estate, door.namespace), door.source)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from infra.drivers.lab import daemons, disks, fabric, hosts, netlink
+from infra.drivers.lab import balancer, daemons, disks, fabric, hosts, mounts, netlink, objectstore
 from infra.drivers.lab.desired import Desired, read_desired
 from infra.drivers.lab.images import ensure_image
-from infra.drivers.lab.machines import Machine, host_machine
-from infra.drivers.lab.names import prefix, qualified
+from infra.drivers.lab.machines import Machine, balancer_machine, host_machine, store_machine
+from infra.drivers.lab.names import prefix, qualified, store_thing
+from infra.drivers.lab.objectstore_binary import ensure_objectstore_binary
+from infra.drivers.lab.prechecks import precheck
 from infra.drivers.lab.topology import plan_topology
 from infra.errors import YiyunError
 from infra.paths import EstatePaths
@@ -43,24 +45,34 @@ def realise(paths: EstatePaths, progress: Progress, *, full: bool = True) -> Rea
     paths.lab.mkdir(exist_ok=True, mode=0o700)
     with FileLock(paths.lab / "realise.lock"):
         desired = read_desired(paths)
+        precheck(paths, desired)
+        if full:
+            _images(paths, desired, progress)
+            mounts.share(paths.lab)
         changed = _network(paths, desired)
         if full:
             changed += _machines(paths, desired, progress)
             changed += _helpers(paths, desired)
-        changed += _surplus(paths, desired) if full else []
+            changed += _surplus(paths, desired)
     return RealiseResult(tuple(changed), time.monotonic() - started)
+
+
+def _images(paths: EstatePaths, desired: Desired, progress: Progress) -> None:
+    """Build what machines without a system disk will stand on: the long part, before anything is touched."""
+    wanted = {h.image for h in desired.hosts if not disks.system_image(paths, h.name)}
+    if desired.balancers or desired.store_regions:
+        wanted.add("appliance")
+    if desired.store_regions:
+        ensure_objectstore_binary(progress)
+    for image in sorted(wanted):
+        ensure_image(image, progress)
 
 
 def _network(paths: EstatePaths, desired: Desired) -> list[str]:
     topology = plan_topology(desired)
     begin = prefix(paths.estate)
-    pids = {
-        c.name.removeprefix(begin): c.pid
-        for c in hosts.containers(paths.estate).values()
-        if c.state in {"running", "paused"}
-    }
-    owner = fabric.owner(paths)
-    changed = fabric.ensure_namespaces(topology, paths.estate, owner, pids)
+    pids = {c.name.removeprefix(begin): c.pid for c in hosts.containers(paths.estate).values() if c.alive}
+    changed = fabric.ensure_namespaces(topology, paths.estate, fabric.owner(paths), pids)
     changed += fabric.install_rules(desired)
     changed += fabric.weave(topology, paths.estate)
     changed += fabric.limit_bandwidth(desired)
@@ -68,41 +80,67 @@ def _network(paths: EstatePaths, desired: Desired) -> list[str]:
 
 
 def _machines(paths: EstatePaths, desired: Desired, progress: Progress) -> list[str]:
-    found = hosts.containers(paths.estate)
-    wanted = [(host, host_machine(host, disks.data_mounts(paths))) for host in desired.hosts]
-    changed: list[str] = []
-    stale = [m for _, m in wanted if _must_go(paths, desired, m, found.get(qualified(paths.estate, m.thing)))]
-    if stale:
-        progress(f"machines: replacing {', '.join(m.thing for m in stale)}")
-        hosts.remove_containers(qualified(paths.estate, m.thing) for m in stale)
-        changed += [f"{m.thing}: container removed" for m in stale]
-        found = hosts.containers(paths.estate)
-    for image in sorted({h.image for h in desired.hosts if not disks.merged(paths, h.name).exists()}):
-        ensure_image(image, progress)
+    of_hosts = [host_machine(host, disks.data_mounts(paths)) for host in desired.hosts]
+    appliances, versions, accesses = _appliances(paths, desired, progress)
+    wanted = [*of_hosts, *appliances]
+    changed = _remove_unfit(paths, desired, wanted, progress)
     attached = {d.disk for h in desired.hosts for d in h.disks}
     for disk in desired.disks:
-        changed += disks.ensure_data_disk(paths, disk, disk.name in attached)
-    for host, machine in wanted:
-        changed += disks.ensure_system_disk(paths, host.name, machine.image, progress)
+        changed += disks.ensure_data_disk(paths, disk, attached=disk.name in attached)
+    for machine in wanted:
+        changed += disks.ensure_system_disk(paths, machine.thing, machine.image, progress)
+    for host in desired.hosts:
         changed += hosts.prepare(paths, host)
-    return changed + _start(paths, [m for _, m in wanted], found, progress)
+    started = _start(paths, wanted, progress)
+    changed += [f"{thing}: started" for thing in started]
+    changed += _settle_balancers(paths, versions, started)
+    return changed + _settle_stores(paths, desired, accesses, started)
+
+
+def _appliances(
+    paths: EstatePaths, desired: Desired, progress: Progress
+) -> tuple[list[Machine], dict[str, str], list[objectstore.StoreAccess]]:
+    """Machines of balancers and stores, the versions of the balancers' files, and the stores' keys."""
+    versions = {b.name: balancer.prepare(paths, desired, b.name) for b in desired.balancers}
+    machines = [
+        balancer_machine(b, balancer.folder(paths, b.name), balancer.certificates(paths))
+        for b in desired.balancers
+    ]
+    accesses = [objectstore.prepare(paths, desired, region) for region in desired.store_regions]
+    if accesses:
+        binary = ensure_objectstore_binary(progress)
+        machines += [store_machine(a.region, objectstore.folder(paths, a.region), binary) for a in accesses]
+    return machines, versions, accesses
+
+
+def _remove_unfit(
+    paths: EstatePaths, desired: Desired, wanted: list[Machine], progress: Progress
+) -> list[str]:
+    found = hosts.containers(paths.estate)
+    stale = [m for m in wanted if _must_go(paths, desired, m, found.get(qualified(paths.estate, m.thing)))]
+    if not stale:
+        return []
+    progress(f"machines: replacing {', '.join(m.thing for m in stale)}")
+    hosts.remove_containers(qualified(paths.estate, m.thing) for m in stale)
+    for machine in stale:
+        disks.detach(paths, machine)
+    return [f"{m.thing}: container removed" for m in stale]
 
 
 def _must_go(paths: EstatePaths, desired: Desired, machine: Machine, container: Container | None) -> bool:
     """A container that no longer fits: other limits, dead, without its disks, or a disk of it must grow."""
     if container is None:
         return False
-    if container.state not in {"running", "paused"} or container.spec != machine.digest:
+    if not container.alive or container.spec != machine.digest:
         return True
-    if not disks.is_mounted(disks.merged(paths, machine.thing)):
+    if not mounts.is_mounted(disks.merged(paths, machine.thing)):
         return True
     names = {outside.rpartition("/")[2] for outside, _, _ in machine.binds}
     return any(disks.needs_growth(paths, d) for d in desired.disks if d.name in names)
 
 
-def _start(
-    paths: EstatePaths, wanted: list[Machine], found: dict[str, Container], progress: Progress
-) -> list[str]:
+def _start(paths: EstatePaths, wanted: list[Machine], progress: Progress) -> list[str]:
+    found = hosts.containers(paths.estate)
     missing = [m for m in wanted if qualified(paths.estate, m.thing) not in found]
     if not missing:
         return []
@@ -110,27 +148,56 @@ def _start(
     owner = fabric.owner(paths)
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda m: hosts.start(m, paths, owner), missing))
-    systemd = [m.thing for m in missing if m.systemd]
     now = hosts.containers(paths.estate)
-    for thing in systemd:
-        container = now.get(qualified(paths.estate, thing))
-        if container is None or container.state != "running":
+    for machine in missing:
+        container = now.get(qualified(paths.estate, machine.thing))
+        if container is None or not container.alive:
             raise YiyunError(
-                f"{thing} ended as soon as it began: {hosts.last_words(paths.estate, thing)}",
+                f"{machine.thing} ended as soon as it began: {hosts.last_words(paths.estate, machine.thing)}",
                 hint="yiyun doctor checks what machines need here",
             )
-        hosts.open_kernel_settings(container.pid)
-    hosts.wait_until_up(paths.estate, systemd)
-    return [f"{m.thing}: started" for m in missing]
+        if machine.systemd:
+            hosts.open_kernel_settings(container.pid)
+    hosts.wait_until_up(paths.estate, [m.thing for m in missing if m.systemd])
+    return [m.thing for m in missing]
+
+
+def _settle_balancers(paths: EstatePaths, versions: dict[str, str], started: list[str]) -> list[str]:
+    changed: list[str] = []
+    for name, version in versions.items():
+        if f"lb-{name}" in started:
+            balancer.wait_until_up(paths, name)
+        elif balancer.loaded_version(paths, name) != version:
+            balancer.reload(paths, name)
+            changed.append(f"lb-{name}: reloaded")
+        else:
+            continue
+        balancer.note_version(paths, name, version)
+    return changed
+
+
+def _settle_stores(
+    paths: EstatePaths, desired: Desired, accesses: list[objectstore.StoreAccess], started: list[str]
+) -> list[str]:
+    if not accesses:
+        return []
+    changed: list[str] = []
+    now = hosts.containers(paths.estate)
+    for access in accesses:
+        pid = now[qualified(paths.estate, store_thing(access.region))].pid
+        if store_thing(access.region) in started:
+            objectstore.wait_until_up(access, pid)
+        changed += objectstore.ensure_buckets(paths, desired, access, pid)
+    return changed
 
 
 def _helpers(paths: EstatePaths, desired: Desired) -> list[str]:
     doors = desired.settings.doors
-    if not doors:
-        return daemons.end(paths, "publisher")
+    if desired.empty or not doors:
+        return daemons.end(paths, daemons.PUBLISHER)
     changed = daemons.ensure(paths, daemons.publisher(paths))
     if changed:
-        daemons.wait_for_ports(paths, "publisher", tuple(d.listen for d in doors))
+        daemons.wait_for_ports(paths, daemons.PUBLISHER, tuple(d.listen for d in doors))
     return changed
 
 
@@ -158,24 +225,23 @@ def _surplus(paths: EstatePaths, desired: Desired) -> list[str]:
     return changed
 
 
-def leftovers(estate: str) -> list[str]:
-    """Everything on this machine that belongs to an estate and lives outside its state folder's plain files."""
+def leftovers(estate: str) -> tuple[str, ...]:
+    """Everything on this machine that belongs to an estate apart from plain files of its state."""
     paths = EstatePaths(estate)
     found = [f"container {name}" for name in sorted(hosts.containers(estate))]
     found += [f"namespace {name}" for name in fabric.owned_namespaces(estate, fabric.owner(paths))]
-    found += [f"mount {where}" for where in disks.mount_points(paths.lab)]
-    found += [f"loop device {device}" for device in disks.loop_devices(paths.lab)]
+    found += [f"mount {where}" for where in mounts.mount_points(paths.lab)]
+    found += [f"loop device {device}" for device in mounts.loop_devices(paths.lab)]
     found += [f"process {name}" for name in daemons.NAMES if daemons.running(paths, name)]
-    return found
+    return tuple(found)
 
 
-def stop(paths: EstatePaths, progress: Progress) -> RealiseResult:
-    """End everything that runs and unmount everything; disks and records stay."""
-    started = time.monotonic()
+def stop(paths: EstatePaths, progress: Progress) -> tuple[str, ...]:
+    """End everything that runs and unmount everything; disks and records stay. Returns what was done."""
     if not paths.lab.exists():
-        return RealiseResult(())
+        return ()
     with FileLock(paths.lab / "realise.lock"):
-        changed = daemons.end(paths, "publisher")
+        changed = daemons.end(paths, daemons.PUBLISHER)
         names = sorted(hosts.containers(paths.estate))
         if names:
             progress(f"machines: stopping {len(names)}")
@@ -184,14 +250,22 @@ def stop(paths: EstatePaths, progress: Progress) -> RealiseResult:
         for name in fabric.owned_namespaces(paths.estate, fabric.owner(paths)):
             netlink.delete(name)
             changed.append(f"{name}: namespace removed")
-        changed += disks.unmount_below(paths.lab)
-    return RealiseResult(tuple(changed), time.monotonic() - started)
+        changed += mounts.unmount_below(paths.lab)
+    return tuple(changed)
 
 
-def remove(paths: EstatePaths, progress: Progress) -> RealiseResult:
+def remove(paths: EstatePaths, progress: Progress) -> tuple[str, ...]:
     """Remove everything this lab made on this machine, its disks too. Records are the engine's and stay."""
-    result = stop(paths, progress)
-    if paths.lab.exists():
-        shutil.rmtree(paths.lab)
-        return RealiseResult((*result.changed, "disks removed"), result.seconds)
-    return result
+    changed = stop(paths, progress)
+    if not paths.lab.exists():
+        return changed
+    shutil.rmtree(paths.lab)
+    return (*changed, "disks removed")
+
+
+def forget(paths: EstatePaths) -> None:
+    """Remove the estate's whole state folder. Call it after `remove`, when records and keys may go too."""
+    if mounts.mount_points(paths.root):
+        raise YiyunError(f"{paths.root} still has mounts below it", hint="remove the lab first")
+    if paths.root.exists():
+        shutil.rmtree(paths.root)

@@ -80,7 +80,9 @@ def groups_at(desired: Desired, router: str) -> tuple[Group, ...]:
     for attachment in attachments(desired, router):
         host = of_host.get(attachment.thing)
         recorded = desired.group_of(host) if host else None
-        permitted = [Permission(r.direction, r.protocol, r.port, r.peer) for r in recorded.rules] if recorded else []
+        permitted = (
+            [Permission(r.direction, r.protocol, r.port, r.peer) for r in recorded.rules] if recorded else []
+        )
         if host is not None:
             permitted += _to_stores(desired, host)
         permitted += _of_balancer(desired, attachment.thing)
@@ -221,7 +223,9 @@ def _forwarding(desired: Desired, router: str, groups: tuple[Group, ...]) -> Ite
     yield "    ip daddr vmap @ingress"
     if router in {v.name for v in desired.vpcs}:
         leaving = ", ".join(sorted([*public.values()]))
-        remote = ", ".join(sorted(a for r, a in stores(desired).items() if r not in stores_at(desired, router)))
+        remote = ", ".join(
+            sorted(a for r, a in stores(desired).items() if r not in stores_at(desired, router))
+        )
         permitted = f"ip saddr != {{ {leaving} }} " if leaving else ""
         exempt = f"ip daddr != {{ {remote} }} " if remote else ""
         yield f'    oifname "{UPLINK}" {permitted}{exempt}counter drop comment "fabric:no-elastic-ip"'

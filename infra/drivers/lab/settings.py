@@ -65,9 +65,7 @@ def _doors(estate: Estate, operator: str) -> Iterator[Door]:
     for bastion in estate.hosts_with("ops")[:1]:
         yield from from_internet("bastion", published.bastion, elastic_name_of_host(bastion.name), 22)
     for balancer in estate.load_balancers[:1]:
-        yield from from_internet(
-            "web", published.web, elastic_name_of_balancer(balancer.name), balancer.port
-        )
+        yield from from_internet("web", published.web, elastic_name_of_balancer(balancer.name), balancer.port)
     for site in estate.sites[:1]:
         edges = [h for h in estate.hosts_with("edge") if h.site == site.name and h.provider == "estate"]
         if edges and site.operator_address:

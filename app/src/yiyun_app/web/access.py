@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 
 from fastapi import Request
 
@@ -16,11 +15,12 @@ class LoginRequiredError(Exception):
     """Nobody is logged in."""
 
 
-@dataclass(frozen=True)
 class TooManyAttemptsError(Exception):
     """The account is blocked for this address for some seconds."""
 
-    seconds: float
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"blocked for {seconds:.0f} s")
+        self.seconds = seconds
 
 
 def logged_in(request: Request) -> Staff | None:

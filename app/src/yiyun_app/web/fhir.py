@@ -7,10 +7,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fhir.resources.R4B.observation import Observation as FhirObservation
 from fhir.resources.R4B.patient import Patient as FhirPatient
+from fhir.resources.R4B.resource import Resource
 from sqlalchemy.orm import Session
 
 from yiyun_app import fhir_mapping
 from yiyun_app.audit import record_reads
+from yiyun_app.fhir_json import to_json
 from yiyun_app.identifiers import is_record_number
 from yiyun_app.residents import count_results, facility_identifiers, timeline
 from yiyun_app.schema import Observation, Resident
@@ -30,7 +32,7 @@ _ROLES_THAT_SEE_ID_CARDS = {"doctor"}
 @router.get("/metadata")
 def metadata(request: Request, _staff: User) -> Response:
     """What this server can do."""
-    return _answer(fhir_mapping.capability_statement(_base(request)).model_dump_json())
+    return _answer(fhir_mapping.capability_statement(_base(request)))
 
 
 @router.get("/Patient/{identifier}")
@@ -48,7 +50,7 @@ def read_patient(request: Request, staff: User, identifier: str) -> Response:
     found = parts.transaction(work, idempotent=True) if is_record_number(identifier) else None
     if found is None:
         raise ProblemError(404, "no such Patient")
-    return _answer(found.model_dump_json())
+    return _answer(found)
 
 
 @router.get("/Patient")
@@ -95,7 +97,7 @@ def read_observation(request: Request, staff: User, identifier: UUID) -> Respons
     found = parts.transaction(work, idempotent=True)
     if found is None:
         raise ProblemError(404, "no such Observation")
-    return _answer(found.model_dump_json())
+    return _answer(found)
 
 
 @router.get("/Observation")
@@ -161,12 +163,12 @@ def _bundle(
     following: str | None,
 ) -> Response:
     bundle = fhir_mapping.searchset(resources, _base(request), path, asked, total=total, next_page=following)
-    return _answer(bundle.model_dump_json())
+    return _answer(bundle)
 
 
 def _base(request: Request) -> str:
     return f"{base_url(request)}/fhir"
 
 
-def _answer(body: str) -> Response:
-    return Response(body, media_type=FHIR_MEDIA_TYPE)
+def _answer(resource: Resource) -> Response:
+    return Response(to_json(resource), media_type=FHIR_MEDIA_TYPE)

@@ -19,7 +19,7 @@ from yiyun_app.web.observe import Observe
 from yiyun_app.web.pages_support import PACKAGE
 
 
-def create(settings: ServeSettings, engine: Engine | None = None) -> FastAPI:
+def create(settings: ServeSettings, engine: Engine | None = None) -> Observe:
     """The web application; raises UserError when a secret file cannot be used. Opens no connection yet."""
     app = FastAPI(title="yiyun-app", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.application = Application(
@@ -35,5 +35,4 @@ def create(settings: ServeSettings, engine: Engine | None = None) -> FastAPI:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     problems.install(app)
-    app.add_middleware(Observe)
-    return app
+    return Observe(app)  # outermost, so that even an unexpected failure carries the headers and is logged

@@ -50,7 +50,7 @@ def parse(raw: bytes, header: Header, zone: tzinfo, codes: CodeMap) -> Reading:
     for group in groups:
         orders = [_order(order, header, zone, codes, unmapped) for order in group.orders]
         documents.append({"patient": patient(group.pid, header.facility), "orders": orders})
-    if not any(order["results"] for document in documents for order in document["orders"]):
+    if not documents:
         raise UnreadableError("no OBX: the message carries no result")
     return Reading(documents, unmapped)
 
@@ -64,6 +64,8 @@ def _group(found: list[Segment]) -> list[_Group]:
             _last(groups).orders.append(_Order(segment))
         elif segment.name == "OBX":
             _observe(_last(groups), segment)
+    for group in groups:  # an OBR without OBX reports nothing
+        group.orders = [order for order in group.orders if order.observations]
     return [group for group in groups if group.orders]
 
 

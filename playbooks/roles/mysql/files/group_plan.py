@@ -85,7 +85,9 @@ def _plan_of_serving(serving: Sequence[Seen], members: Sequence[Seen]) -> Plan:
     first = serving[0]
     apart = [m.name for m in serving if m.name not in first.online and first.name not in m.online]
     if apart:
-        return Plan("refuse", reason=f"two groups serve at once: one with {first.name}, one with {_list(apart)}")
+        return Plan(
+            "refuse", reason=f"two groups serve at once: one with {first.name}, one with {_list(apart)}"
+        )
     if any(m.online != first.online for m in serving):
         return Plan("wait", reason="members do not agree on the group yet")
     joining = tuple(m.name for m in members if m.answered and m.state not in PRESENT)

@@ -34,7 +34,8 @@ class Wanted:
     def parse(cls, raw: dict[str, Any]) -> Wanted:
         """From the JSON object on stdin. Raises TypeError or KeyError when a part is missing."""
         accounts = tuple(
-            Account(**{**a, "hosts": tuple(a["hosts"]), "grants": tuple(a["grants"])}) for a in raw["accounts"]
+            Account(**{**a, "hosts": tuple(a["hosts"]), "grants": tuple(a["grants"])})
+            for a in raw["accounts"]
         )
         return cls(dict(raw["schemas"]), accounts, tuple(raw["probe"]))
 

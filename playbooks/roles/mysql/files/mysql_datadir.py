@@ -54,7 +54,8 @@ def account(user: str, host: str, password: str, rights: str) -> list[str]:
 def first_statements(group: dict[str, Any]) -> str:
     """Accounts every member has before it belongs to a group; not in any binary log, equal everywhere."""
     recovery, admin = group["recovery"], group["admin"]
-    lines = ["ALTER USER 'root'@'localhost' IDENTIFIED WITH auth_socket;"]
+    lines = ["INSTALL PLUGIN auth_socket SONAME 'auth_socket.so';"]
+    lines += ["ALTER USER 'root'@'localhost' IDENTIFIED WITH auth_socket;"]
     rights = "REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.*"
     for address in group["members"].values():
         lines += account(recovery["user"], address, recovery["password"], rights)
@@ -81,7 +82,6 @@ def initialise(directory: Path, owner: dict[str, str], group: dict[str, Any]) ->
                 "--user=mysql",
                 f"--datadir={staging}",
                 f"--init-file={statements.name}",
-                "--plugin-load-add=auth_socket.so",
                 "--innodb-buffer-pool-size=64M",
                 "--performance-schema=OFF",
             ],
@@ -117,7 +117,8 @@ def main() -> int:
         try:
             initialise(options.directory, owner, json.loads(options.group.read_text(encoding="utf-8")))
         except subprocess.CalledProcessError as error:
-            sentence = f"mysqld could not initialise: {error.stderr[-2000:]}"
+            said = [line for line in error.stderr.splitlines() if "[ERROR]" in line]
+            sentence = f"mysqld could not initialise: {'; '.join(said)[-2000:]}"
             print(json.dumps({"changed": False, "state": "failed", "text": sentence}))  # noqa: T201
             return 1
     print(json.dumps({"changed": changed, "state": state, "text": sentence}))  # noqa: T201 - the result

@@ -110,7 +110,10 @@ def sample_reasons(settings: Settings, sample: Sample) -> list[str]:
     needed = 1 if settings.allow_smaller_group else settings.configured // 2 + 1
     checks = [
         (sample.state == "ONLINE", f"the member is {sample.state}"),
-        (sample.online >= needed, f"{sample.online} of {settings.configured} members are ONLINE, not {needed}"),
+        (
+            sample.online >= needed,
+            f"{sample.online} of {settings.configured} members are ONLINE, not {needed}",
+        ),
         (sample.drained and sample.queue == 0, "received transactions are not applied yet"),
         (sample.writable, "the member is read-only"),
     ]
@@ -220,7 +223,10 @@ class Agent:
         client = Client(self.settings, self.password, self.settings.sample_deadline)
         while True:
             before, self.sample = self.sample, self._take(client)
-            if before is None or (before.members, before.problem) != (self.sample.members, self.sample.problem):
+            if before is None or (before.members, before.problem) != (
+                self.sample.members,
+                self.sample.problem,
+            ):
                 self.doubt.set()
             time.sleep(self.settings.sample_every)
 
@@ -232,7 +238,14 @@ class Agent:
             return Sample(now, problem=_short(error))
         view = tuple(tuple(pair.split("=", 1)) for pair in members.split(",") if pair)
         return Sample(
-            now, state, int(online), bool(drained), int(queue), bool(writable), executed.replace("\n", ""), view
+            now,
+            state,
+            int(online),
+            bool(drained),
+            int(queue),
+            bool(writable),
+            executed.replace("\n", ""),
+            view,
         )
 
     def _prove(self) -> None:
@@ -246,9 +259,7 @@ class Agent:
                 self.doubt.clear()
 
     def _try(self, client: Client, begun: float) -> Proof:
-        statement = (
-            "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
-        )
+        statement = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
         try:
             client.run(statement, (self.settings.member,))
         except (pymysql.MySQLError, OSError) as error:

@@ -7,7 +7,7 @@ commits DDL at once, so a migration cut short in the middle is simply run again.
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 from sqlalchemy.dialects import mysql
 
 revision = "0001"
@@ -24,14 +24,22 @@ def _required(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
 
 
 def _table(name: str, *parts: Any) -> None:
+    indexes = [part for part in parts if isinstance(part, sa.Index)]
     op.create_table(
         name,
-        *parts,
+        *(part for part in parts if not isinstance(part, sa.Index)),
         if_not_exists=True,
         mysql_engine="InnoDB",
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_0900_as_cs",
     )
+    online = not context.is_offline_mode()
+    present = {found["name"] for found in sa.inspect(op.get_bind()).get_indexes(name)} if online else set()
+    for index in indexes:
+        if index.name not in present:
+            op.create_index(
+                index.name, name, [str(column) for column in index.expressions], unique=index.unique
+            )
 
 
 def _reference(table: str, column: str, target: str) -> sa.ForeignKeyConstraint:

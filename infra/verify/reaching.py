@@ -1,0 +1,114 @@
+"""How the probe reaches hosts and fabric: inside a lab directly and with counters, elsewhere by SSH and without."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from infra.errors import BadInputError, YiyunError
+from infra.reach import ssh_argv
+from infra.verify.channel import agent_argv
+from infra.verify.verdicts import Tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
+    from infra.verify.results import Scope
+
+
+class Reaching(Protocol):
+    """What the probe needs of the world."""
+
+    @property
+    def scope(self) -> Scope:
+        """Whether the fabric is counted, or only the ends are asked."""
+        ...
+
+    def argv(self, host: str) -> list[str]:
+        """The command that starts the agent inside a host."""
+        ...
+
+    def reset(self) -> None:
+        """Empty the counters before a round."""
+        ...
+
+    def read(self) -> Mapping[str, Tap] | None:
+        """Counters of the round by network, or None where there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class BySsh:
+    """Hosts through their bastions; nothing is known of the fabric."""
+
+    paths: EstatePaths
+    scope: Scope = "ends"
+
+    def argv(self, host: str) -> list[str]:
+        """OpenSSH, with the estate's configuration and pinned keys."""
+        return ssh_argv(self.paths, host, agent_argv())
+
+    def reset(self) -> None:
+        """There is nothing to empty."""
+
+    def read(self) -> None:
+        """There are no counters."""
+
+
+@dataclass(frozen=True)
+class InLab:
+    """A lab on this machine: its hosts are entered past their network, its routers have taps."""
+
+    paths: EstatePaths
+    processes: Mapping[str, int]
+    """Host → its first process on this machine."""
+    scope: Scope = "fabric"
+
+    def argv(self, host: str) -> list[str]:
+        """Into the host's namespaces. Raises YiyunError when it is not running."""
+        from infra.drivers.lab.hosts import enter_command
+
+        pid = self.processes.get(host)
+        if pid is None:
+            raise YiyunError(f"{host} is not running", hint=f"yiyun lab up --estate {self.paths.estate}")
+        return enter_command(pid, agent_argv())
+
+    def reset(self) -> None:
+        """Put empty taps in place."""
+        from infra.drivers.lab.taps import install_taps
+
+        install_taps(self.paths)
+
+    def read(self) -> Mapping[str, Tap]:
+        """What the taps counted since they were emptied."""
+        from infra.drivers.lab.taps import read_taps
+
+        return {router: Tap(seen, passed) for router, (seen, passed) in read_taps(self.paths).items()}
+
+
+@contextmanager
+def reaching(estate: Estate, paths: EstatePaths, scope: Scope | None = None) -> Iterator[Reaching]:
+    """The way to an estate's hosts. In a lab the taps are taken out at the end, whatever happens.
+
+    Raises BadInputError when the fabric of an estate that is not a lab is asked for.
+    """
+    if scope == "fabric" and estate.provider != "lab":
+        raise BadInputError("only a lab's fabric can be counted", hint="probe by the ends alone")
+    if estate.provider != "lab" or scope == "ends":
+        yield BySsh(paths)
+        return
+    from infra.drivers.lab.hosts import containers
+    from infra.drivers.lab.names import prefix
+    from infra.drivers.lab.taps import remove_taps
+
+    head = prefix(paths.estate)
+    running = {
+        n.removeprefix(head): c.pid for n, c in containers(paths.estate).items() if c.state == "running"
+    }
+    try:
+        yield InLab(paths, running)
+    finally:
+        remove_taps(paths)

@@ -1,0 +1,156 @@
+"""A host as the suites see it: its declaration, its facts (gathered once), and a shell for what facts do not hold."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from infra.estate.addresses import host_addresses
+from infra.services.catalogue import service_named, services_of
+
+if TYPE_CHECKING:
+    from infra.estate.model import Estate
+    from infra.estate.model import Host as DeclaredHost
+    from infra.services.model import Service
+
+TLS = "/etc/yiyun/tls"
+DOORS = {"proxy": (("https", "/healthz"), ("line", "/readyz")), "platform": (("https", "/readyz"),)}
+DOORS |= {"depot": (("https", "/"),)}
+"""Service → its TLS ports and what to ask there."""
+MYSQL = ["mysql", "--defaults-file=/etc/mysql/mysql.conf.d/yiyun.cnf", "--user=root", "--batch", "--raw"]
+MYSQL += ["--skip-column-names", "--execute"]
+QUERIES = {
+    "members": "SELECT JSON_ARRAYAGG(JSON_OBJECT('host', MEMBER_HOST, 'state', MEMBER_STATE))"
+    " FROM performance_schema.replication_group_members",
+    "accounts": "SELECT JSON_ARRAYAGG(JSON_OBJECT('user', User, 'host', Host, 'plugin', plugin,"
+    " 'locked', account_locked, 'empty', authentication_string = '', 'super', Super_priv, 'grant', Grant_priv,"
+    " 'file', File_priv, 'tls', ssl_type)) FROM mysql.user",
+    "variables": "SELECT JSON_OBJECTAGG(VARIABLE_NAME, VARIABLE_VALUE) FROM performance_schema.global_variables"
+    " WHERE VARIABLE_NAME IN ('datadir', 'require_secure_transport', 'tls_version', 'sync_binlog', 'local_infile',"
+    " 'innodb_flush_log_at_trx_commit', 'transaction_isolation', 'skip_name_resolve', 'gtid_mode', 'mysqlx')",
+    "app_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.SCHEMA_PRIVILEGES"
+    " WHERE GRANTEE LIKE '%yiyun_app%'",
+    "app_global_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES"
+    " WHERE GRANTEE LIKE '%yiyun_app%'",
+}
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One host under test."""
+
+    estate: Estate
+    declared: DeclaredHost
+    facts: Facts
+    shell: Any
+    """pytest-testinfra's connection."""
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.declared.name
+
+    @property
+    def address(self) -> str:
+        """Its private address."""
+        return str(host_addresses(self.estate)[self.name])
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Services it should run."""
+        return services_of(self.declared)
+
+    def json_of(self, command: str) -> Any:
+        """What a gathered command printed, as JSON. Fails the check when it did not succeed."""
+        answer = self.facts["commands"][command]
+        assert answer["code"] == 0, f"{command}: {answer['err'].strip() or answer['out'].strip()}"
+        return json.loads(answer["out"])
+
+    def listening(self, port: int, protocol: str = "tcp") -> set[str]:
+        """Addresses at which somebody listens at a port."""
+        return {
+            x["address"] for x in self.facts["listeners"] if (x["port"], x["protocol"]) == (port, protocol)
+        }
+
+
+def question_for(estate: Estate, host: DeclaredHost) -> dict[str, Any]:
+    """What to gather on a host. Pure."""
+    services = services_of(host)
+    names = {s.name for s in services}
+    files = {path for s in services for path in (*s.owned_files, *s.data_paths)}
+    files |= {f"{TLS}/ca.crt", "/", "/data", *(f"{TLS}/{s.name}.crt" for s in services if s.certificate)}
+    commands: dict[str, list[str]] = {}
+    if "mysql" in names:
+        commands |= {f"mysql-{name}": [*MYSQL, sql] for name, sql in QUERIES.items()}
+        commands["mysql-health"] = ["curl", "--silent", "--max-time", "3", _health_url(estate, host)]
+    if "db-router" in names:
+        commands["db-writer"] = ["yiyun-db-writer"]
+    if names & {"line-gateway", "line-peer"}:
+        commands["wg-handshakes"] = ["wg", "show", "all", "latest-handshakes"]
+        commands["ruleset"] = ["nft", "list", "ruleset"]
+    if "line-peer" in names:
+        commands["line"] = ["cat", "/run/yiyun-line.json"]
+    if "collector" in names:
+        commands["collector"] = ["yiyun-gateway", "status", "--json"]
+    commands["chrony"] = ["chronyc", "-n", "-c", "tracking"]
+    return {
+        "units": sorted({u for s in services for u in s.units}),
+        "files": sorted(files),
+        "doors": [*_own_doors(estate, host), *_far_doors(estate, host)],
+        "outside": [[str(n.network_address), 22] for n in estate.internet.operators[:1]],
+        "commands": commands,
+    }
+
+
+def _health_url(estate: Estate, host: DeclaredHost) -> str:
+    service = service_named("mysql-health")
+    port = service.port("health").number if service else 0
+    return f"http://{host_addresses(estate)[host.name]}:{port}/state"
+
+
+def _own_doors(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
+    address = str(host_addresses(estate)[host.name])
+    return [
+        {
+            "name": f"{service.name}.{port}",
+            "address": address,
+            "port": service.port(port).number,
+            "path": path,
+            "server_name": f"{host.name}.{estate.domain}",
+            "own": True,
+        }
+        for service in services_of(host)
+        for port, path in DOORS.get(service.name, ())
+    ]
+
+
+def _far_doors(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
+    """The collector at the platform's line door: over the line, with its certificate and without."""
+    proxy = service_named("proxy")
+    if proxy is None or "collector" not in {s.name for s in services_of(host)}:
+        return []
+    return [
+        {
+            "name": f"{app.name} {how}",
+            "address": str(host_addresses(estate)[app.name]),
+            "port": proxy.port("line").number,
+            "path": "/readyz",
+            "server_name": f"{app.name}.{estate.domain}",
+            "certificate": certificate,
+            "own": False,
+        }
+        for app in estate.cloud_hosts
+        if set(app.roles) & set(proxy.roles)
+        for how, certificate in (("with certificate", "collector"), ("without certificate", ""))
+    ]
+
+
+def gather_command(question: dict[str, Any]) -> str:
+    """The shell command that gathers on a host."""
+    program = resources.files("infra.verify.suites").joinpath("gather.py").read_text(encoding="utf-8")
+    return shlex.join(["python3", "-c", program, json.dumps(question)])

@@ -1,0 +1,28 @@
+"""Database router: every router holds the same single writer, reachable from its own host only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from infra.verify.suites.machine import Machine
+
+pytestmark = pytest.mark.service("db-router")
+
+
+def test_there_is_exactly_one_writer(on: Machine, everyone: dict[str, Machine]) -> None:
+    routers = [m for m in everyone.values() if "db-router" in {s.name for s in m.services}]
+    writers = {m.name: m.json_of("db-writer")["writer"] for m in routers}
+    assert set(writers.values()) == {writers[on.name]}, writers
+    assert writers[on.name] in {h.name for h in on.estate.hosts_with("db")}, writers
+
+
+def test_local_door_is_local(on: Machine) -> None:
+    assert on.listening(3306) == {"127.0.0.1"}
+
+
+def test_configuration_is_valid(on: Machine) -> None:
+    checked = on.shell.run("haproxy -c -q -f /etc/haproxy/haproxy.cfg")
+    assert checked.rc == 0, checked.stderr.strip()[-300:]

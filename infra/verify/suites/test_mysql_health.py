@@ -1,0 +1,29 @@
+"""MySQL health agent: says that this member serves, and only says it to the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from infra.verify.suites.machine import Machine
+
+pytestmark = pytest.mark.service("mysql-health")
+
+
+def test_says_online_and_healthy(on: Machine) -> None:
+    state = on.json_of("mysql-health")
+    assert state["member_state"] == "ONLINE", state
+    assert state["healthy"] is True, state
+
+
+def test_runs_as_a_user_of_its_own(on: Machine) -> None:
+    shown = on.shell.run("systemctl show --property=User --value yiyun-mysql-health")
+    assert shown.stdout.strip() not in {"", "root", "mysql"}
+
+
+def test_its_password_is_for_root_only(on: Machine) -> None:
+    found = on.shell.file("/etc/yiyun/mysql-health.password")
+    assert found.user == "root"
+    assert not found.mode & 0o077

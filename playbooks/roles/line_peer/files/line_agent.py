@@ -1,0 +1,287 @@
+#!/usr/bin/python3
+"""Choose the path of the encrypted line: probe every tunnel, and route the cloud's network over a good one.
+
+The choice is sticky: a path stays in use while it is good, so a path that comes and goes moves nothing.
+State is in /run/yiyun-line.json, rewritten after every round. Python's standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from select import select
+from typing import Any
+
+CONFIGURATION = Path("/etc/yiyun-line.json")
+STATE = Path("/run/yiyun-line.json")
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+HANDSHAKE_PERIOD_SECONDS = 2.0
+ROUTE_METRIC = "50"
+
+
+@dataclass(frozen=True)
+class TunnelPath:
+    """One path: gateway's name, our interface and address in its tunnel, the address that is probed."""
+
+    name: str
+    interface: str
+    source: str
+    probe: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a path is lost (probes without an answer in a row) and good again (answers in a row)."""
+
+    lost_after: int
+    good_after: int
+
+
+@dataclass
+class Health:
+    """What is known of one path. A path nobody has heard of yet is down, and up at its first answer."""
+
+    up: bool = False
+    heard: bool = False
+    misses: int = 0
+    answers: int = 0
+    rtt_ms: float | None = None
+
+    def observe(self, rtt_ms: float | None, rules: Rules) -> None:
+        """Take one probe's result: its time in milliseconds, or None when no answer came."""
+        self.rtt_ms = rtt_ms
+        if rtt_ms is None:
+            self.misses, self.answers = self.misses + 1, 0
+            if self.misses >= rules.lost_after:
+                self.up = False
+            return
+        self.misses, self.answers = 0, self.answers + 1
+        if not self.heard or self.answers >= rules.good_after:
+            self.up = self.heard = True
+
+
+def choose(active: str | None, order: list[str], healths: dict[str, Health]) -> str | None:
+    """The path to use: the active one while it is up, else the first that is up, else no change."""
+    if active is not None and healths[active].up:
+        return active
+    return next((name for name in order if healths[name].up), active)
+
+
+def checksum(data: bytes) -> int:
+    """Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def echo_request(identity: int, sequence: int) -> bytes:
+    """An ICMP echo request (RFC 792)."""
+    bare = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, identity, sequence)
+    return struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(bare), identity, sequence)
+
+
+def is_reply(packet: bytes, identity: int, sequence: int) -> bool:
+    """Whether an IP packet is the answer to that request."""
+    if not packet:
+        return False
+    icmp = packet[(packet[0] & 0x0F) * 4 :][:8]
+    if len(icmp) < 8:
+        return False
+    kind, _, _, found_identity, found_sequence = struct.unpack("!BBHHH", icmp)
+    return (kind, found_identity, found_sequence) == (ECHO_REPLY, identity, sequence)
+
+
+@dataclass
+class Prober:
+    """Sends one echo request through each tunnel and waits for the answers."""
+
+    paths: list[TunnelPath]
+    identity: int = field(default_factory=lambda: os.getpid() & 0xFFFF)
+    sequence: int = 0
+    sockets: dict[str, socket.socket] = field(default_factory=dict[str, socket.socket])
+
+    def round(self, seconds: float) -> dict[str, float | None]:
+        """Round-trip time (milliseconds) by path; None: no answer within `seconds`."""
+        self.sequence = (self.sequence + 1) & 0xFFFF
+        started = time.monotonic()
+        result: dict[str, float | None] = {path.name: None for path in self.paths}
+        waiting = {sock: path for path in self.paths if (sock := self._send(path)) is not None}
+        while waiting and (left := started + seconds - time.monotonic()) > 0:
+            for sock in select(list(waiting), [], [], left)[0]:
+                self._receive(sock, waiting, result, started)
+        time.sleep(max(0.0, started + seconds - time.monotonic()))
+        return result
+
+    def _receive(
+        self,
+        sock: socket.socket,
+        waiting: dict[socket.socket, TunnelPath],
+        result: dict[str, float | None],
+        started: float,
+    ) -> None:
+        path = waiting[sock]
+        try:
+            packet = sock.recv(2048)
+        except OSError:
+            self._forget(path)
+            del waiting[sock]
+            return
+        if is_reply(packet, self.identity, self.sequence):
+            result[path.name] = round((time.monotonic() - started) * 1000, 2)
+            del waiting[sock]
+
+    def _send(self, path: TunnelPath) -> socket.socket | None:
+        try:
+            sock = self.sockets.get(path.name) or self._open(path)
+            sock.send(echo_request(self.identity, self.sequence))
+        except OSError:  # the interface is gone or was made anew: open another socket next time
+            self._forget(path)
+            return None
+        return sock
+
+    def _open(self, path: TunnelPath) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.sockets[path.name] = sock
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, path.interface.encode())
+        sock.bind((path.source, 0))
+        sock.connect((path.probe, 0))
+        return sock
+
+    def _forget(self, path: TunnelPath) -> None:
+        sock = self.sockets.pop(path.name, None)
+        if sock is not None:
+            sock.close()
+
+
+def route_command(network: str, path: TunnelPath) -> list[str]:
+    """`ip` argv that sends the cloud's network over a path."""
+    where = ["dev", path.interface, "src", path.source, "metric", ROUTE_METRIC]
+    return ["ip", "route", "replace", network, *where]
+
+
+def routed_interface(network: str) -> str:
+    """Interface that the cloud's network is routed over now, or an empty string."""
+    shown = subprocess.run(
+        ["ip", "-j", "route", "show", network, "metric", ROUTE_METRIC],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    routes: list[dict[str, Any]] = json.loads(shown.stdout or "[]")
+    return str(routes[0].get("dev", "")) if routes else ""
+
+
+def handshake_ages(paths: list[TunnelPath], now: float) -> dict[str, float | None]:
+    """Seconds since each tunnel's last handshake; None: never."""
+    ages: dict[str, float | None] = {}
+    for path in paths:
+        shown = subprocess.run(
+            ["wg", "show", path.interface, "latest-handshakes"], capture_output=True, text=True, check=False
+        )
+        last = max((float(line.split()[1]) for line in shown.stdout.splitlines()), default=0.0)
+        ages[path.name] = round(now - last, 1) if last else None
+    return ages
+
+
+def state_of(
+    paths: list[TunnelPath],
+    healths: dict[str, Health],
+    ages: dict[str, float | None],
+    active: str | None,
+    at: float,
+) -> dict[str, Any]:
+    """What `status` reads: whether the line is up, the path in use, and each path."""
+    return {
+        "at": round(at, 3),
+        "up": active is not None and healths[active].up,
+        "path": active,
+        "paths": [
+            {
+                "name": path.name,
+                "interface": path.interface,
+                "up": healths[path.name].up,
+                "active": path.name == active,
+                "rtt_ms": healths[path.name].rtt_ms,
+                "handshake_age_s": ages.get(path.name),
+            }
+            for path in paths
+        ],
+    }
+
+
+def write_state(state: dict[str, Any], target: Path = STATE) -> None:
+    """Replace the state file; readers never see half of it."""
+    temporary = target.with_suffix(".new")
+    temporary.write_text(json.dumps(state) + "\n", encoding="utf-8")
+    temporary.chmod(0o644)
+    temporary.replace(target)
+
+
+def run(configuration: dict[str, Any]) -> None:
+    """Probe and choose until ended."""
+    paths = [TunnelPath(**path) for path in configuration["paths"]]
+    rules = Rules(configuration["lost_after"], configuration["good_after"])
+    network, order = str(configuration["network"]), [path.name for path in paths]
+    by_name = {path.name: path for path in paths}
+    healths, prober = {name: Health() for name in order}, Prober(paths)
+    current = routed_interface(network)
+    active = next((path.name for path in paths if path.interface == current), None)
+    ages, ages_at = dict[str, float | None](), 0.0
+    while True:
+        for name, rtt in prober.round(float(configuration["probe_seconds"])).items():
+            healths[name].observe(rtt, rules)
+        chosen, now = choose(active, order, healths), time.time()
+        if (
+            chosen is not None
+            and healths[chosen].up
+            and (chosen != active or routed_interface(network) != by_name[chosen].interface)
+        ):
+            done = subprocess.run(route_command(network, by_name[chosen]), check=False)
+            if done.returncode == 0:
+                print(f"path: {active} -> {chosen}", flush=True)  # noqa: T201  the journal
+                active = chosen
+        if now - ages_at >= HANDSHAKE_PERIOD_SECONDS:
+            ages, ages_at = handshake_ages(paths, now), now
+        write_state(state_of(paths, healths, ages, active, now))
+
+
+def wait_up(seconds: float) -> int:
+    """Wait until the line is up; exit code 1 when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            state = json.loads(STATE.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            state = {}
+        if state.get("up") and time.time() - float(state["at"]) < 5:
+            return 0
+        time.sleep(0.2)
+    sys.stderr.write(f"no path of the line is up: see {STATE} and journalctl -u yiyun-line\n")
+    return 1
+
+
+def main() -> int:
+    """Entry point of `run` and `wait`."""
+    parser = argparse.ArgumentParser(description="The line's path.")
+    parser.add_argument("verb", choices=["run", "wait"])
+    parser.add_argument("--seconds", type=float, default=20)
+    options = parser.parse_args()
+    if options.verb == "wait":
+        return wait_up(options.seconds)
+    run(json.loads(CONFIGURATION.read_text(encoding="utf-8")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Stopped and started; then everything volatile gone, as after a reboot: the lab returns with its data."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from infra.drivers.lab.names import prefix
+from tests.lab.hospital import results_at_platform, send_results
+
+if TYPE_CHECKING:
+    from tests.lab.harness import Lab
+
+
+def reboot(estate: str) -> None:
+    """Remove what a reboot removes: containers and network namespaces. Disks stay."""
+    names = subprocess.run(
+        ["podman", "ps", "-a", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for name in [n for n in names if n.startswith(prefix(estate))]:
+        subprocess.run(["podman", "rm", "-f", "-t", "0", name], check=True, capture_output=True)
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    for name in [line.split()[0] for line in listed.splitlines() if line.startswith(prefix(estate))]:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def test_stop_then_up_returns_everything(lab: Lab) -> None:
+    sent = send_results(lab, 3)
+    assert lab.yiyun("lab", "stop").code == 0
+    assert lab.yiyun("status").code == 1
+    returned = lab.yiyun("lab", "up", "--yes")
+    assert returned.code == 0, returned.json
+    assert returned.json["status"]["problems"] == []
+    assert results_at_platform(lab, sent) == sent
+
+
+def test_a_reboot_loses_nothing_and_redeploys_nothing(lab: Lab) -> None:
+    sent = send_results(lab, 3)
+    reboot(lab.estate.estate)
+    returned = lab.yiyun("lab", "up", "--yes")
+    assert returned.code == 0, returned.json
+    steps = {s["name"] for s in returned.json["steps"]}
+    assert steps == {"machine", "realise", "reach", "recover"}
+    assert results_at_platform(lab, sent) == sent
+    assert lab.yiyun("preview", "--exit-code").code == 0

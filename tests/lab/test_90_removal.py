@@ -1,0 +1,58 @@
+"""`destroy` keeps data; `lab down` leaves nothing of the lab, and touches nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from infra.drivers.lab.names import prefix
+from infra.drivers.lab.realise import leftovers
+
+if TYPE_CHECKING:
+    from tests.lab.harness import Lab
+
+
+def things_of_others(lab: Lab) -> dict[str, set[str]]:
+    """Containers, namespaces and mounts of this machine that are not this lab's."""
+
+    def lines(*argv: str) -> set[str]:
+        return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines())
+
+    mine = prefix(lab.estate.estate), str(lab.paths.root)
+    found = {
+        "containers": lines("podman", "ps", "-a", "--format", "{{.Names}}"),
+        "namespaces": {line.split()[0] for line in lines("ip", "netns", "list")},
+        "mounts": lines("findmnt", "-rn", "-o", "TARGET"),
+        "loops": lines("losetup", "-ln", "-O", "BACK-FILE"),
+        "tables": lines("nft", "list", "tables"),
+    }
+    return {kind: {x for x in names if not any(m in x for m in mine)} for kind, names in found.items()}
+
+
+def test_destroy_without_yes_is_refused(lab: Lab) -> None:
+    answer = lab.yiyun("destroy")
+    assert answer.code == 3
+    assert lab.yiyun("preview", "--exit-code").code == 0
+
+
+def test_destroy_keeps_disks_buckets_and_addresses(lab: Lab) -> None:
+    planned = lab.yiyun("destroy", "--dry-run").json
+    answer = lab.yiyun("destroy", "--yes")
+    assert answer.code == 0, answer.json
+    assert answer.json["changes"] == planned["changes"]
+    kinds = {name.split("-")[0] for name in answer.json["protected"]}
+    assert kinds == {"disk", "bucket", "elasticip"}
+    kept = {path.stem for path in (lab.paths.records / "Disk").glob("*.json")}
+    assert "db-1-data" in kept
+    assert not list((lab.paths.records / "Host").glob("*.json"))
+
+
+def test_down_leaves_nothing_and_touches_nothing_else(lab: Lab) -> None:
+    others = things_of_others(lab)
+    announced = lab.yiyun("lab", "down", "--dry-run").json["found"]
+    assert announced
+    assert lab.yiyun("lab", "down").code == 3
+    assert lab.yiyun("lab", "down", "--yes").code == 0
+    assert leftovers(lab.estate.estate) == ()
+    assert not lab.paths.root.exists()
+    assert things_of_others(lab) == others
