@@ -76,7 +76,7 @@ def playbook_environment(paths: EstatePaths, estate_file: str, strategy: str = "
         "ANSIBLE_CONFIG": str(playbooks_folder() / "ansible.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(paths.ansible / "tmp"),
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(paths.ansible / "facts"),
-        "ANSIBLE_SSH_ARGS": f"-F {paths.ssh_config} -o ControlMaster=auto -o ControlPersist=60s",
+        "ANSIBLE_SSH_ARGS": f"-F {paths.ssh_config} -o ConnectTimeout=30 -o ControlMaster=auto -o ControlPersist=60s",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/yy-{paths.estate}-{os.getuid()}",  # noqa: S108  short: a socket path
         "ANSIBLE_CALLBACK_PLUGINS": str(playbooks_folder() / "callback_plugins"),
         "ANSIBLE_CALLBACKS_ENABLED": "yiyun_events",
@@ -116,7 +116,7 @@ def converge(
             result = _follow(process, events, progress)
     result.seconds = time.monotonic() - started
     if process.returncode != 0 or result.failures:
-        raise YiyunError(_explain(result), hint=f"the whole log is {log}", where=str(log))
+        raise YiyunError(_explain(result), hint=f"the whole log is {log}")
     return result
 
 

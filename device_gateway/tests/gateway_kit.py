@@ -59,6 +59,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    """Strict verification (the default since Python 3.13) wants an authority to say that it signs."""
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+        **dict.fromkeys(others, False),
+    )
+
+
 def _certificate(
     name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -74,6 +87,7 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(today - datetime.timedelta(hours=1))
         .not_valid_after(today + datetime.timedelta(days=1))
+        .add_extension(_key_usage(authority=issuer is None), critical=True)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(

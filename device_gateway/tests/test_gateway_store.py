@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from yiyun_gateway.intake import Intake, RefusedError
 from yiyun_gateway.store import Arrival, FullError, Parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 BIG = 1 << 30
@@ -25,14 +26,14 @@ def arrival(
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> sqlite3.Connection:
-    return store.connect(tmp_path / "store.db", durable=True)
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(store.connect(tmp_path / "store.db", durable=True)) as one:
+        yield one
 
 
-def test_the_listeners_connection_syncs_every_commit(tmp_path: Path) -> None:
-    durable = store.connect(tmp_path / "store.db", durable=True)
-    assert durable.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert durable.execute("PRAGMA synchronous").fetchone() == (2,)
+def test_the_listeners_connection_syncs_every_commit(db: sqlite3.Connection) -> None:
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_the_key_depends_on_sender_bytes_and_time_and_on_nothing_else() -> None:

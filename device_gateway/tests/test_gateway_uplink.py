@@ -101,12 +101,12 @@ def test_a_failed_proxy_rests_and_then_one_request_tries_it() -> None:
             in_flight=1, connect_timeout_s=1.0, answer_timeout_s=5.0, backoff_cap_s=2.0,
         )  # fmt: skip
         line = Line(settings, lambda: at[0])
-        assert (await line.post(BODY, KEY)).reason == "ConnectError"
+        assert (await line.post(BODY, KEY)).reason.startswith("ConnectError")
         assert 0.05 <= line.wait_s() <= 0.1
         assert (await line.post(BODY, KEY)).reason == "no proxy is due"
         at[0] = 0.2
         assert line.wait_s() == 0
-        assert (await line.post(BODY, KEY)).reason == "ConnectError"
+        assert (await line.post(BODY, KEY)).reason.startswith("ConnectError")
         await line.close()
 
     asyncio.run(scene())

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from infra.bundle.lists import PackageList
     from infra.drivers.lab.commands import Progress
 
-FORMAT = "1"
+FORMAT = "2"
 """Part of the inputs: raise it when the layout of the bundle changes."""
 IMAGE = "debian-13"
 SOURCES = ("app", "device_gateway")
@@ -117,7 +117,7 @@ def _build(root: Path, folder: Path, inputs: str, progress: Progress, *, fresh: 
     needs = {name: locked_requirements(export_requirements(root, name)) for name in PAYLOAD}
     debs = _stage(
         folder,
-        f"debs-{_hash(RECIPES[IMAGE].digest, _lists_text(lists))}",
+        f"debs-{_hash(FORMAT, RECIPES[IMAGE].digest, _lists_text(lists))}",
         lambda half: _make_debs(lists, half, progress),
         fresh=fresh,
     )

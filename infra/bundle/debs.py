@@ -150,15 +150,20 @@ def fetch_debs(
             needed.setdefault(name, set()).add(role)
         apt.download(role, wanted, progress)
     progress(f"bundle: indexing {len(needed)} packages")
-    return write_repository(work / "archives", needed, target)
+    return write_repository(work / "archives", needed, sorted(lists), target)
 
 
-def write_repository(archives: Path, needed: Mapping[str, set[str]], target: Path) -> list[LockedFile]:
-    """Copy packages into `target` and write `Packages`, `Release`, and `Packages.ROLE` of each role."""
+def write_repository(
+    archives: Path, needed: Mapping[str, set[str]], roles: Sequence[str], target: Path
+) -> list[LockedFile]:
+    """Copy packages into `target` and write `Packages`, `Release`, and `Packages.ROLE` of each role.
+
+    `needed`: roles by file name. An index may be empty: the hosts' image has all that role needs.
+    """
     target.mkdir(parents=True, exist_ok=True)
     files: list[LockedFile] = []
     stanzas: dict[str, str] = {}
-    for name, roles in sorted(needed.items()):
+    for name, needing in sorted(needed.items()):
         path = target / name.replace("%3a", "-")
         shutil.copyfile(archives / name, path)
         control = run(["dpkg-deb", "--field", str(path)]).stdout.strip()
@@ -169,12 +174,12 @@ def write_repository(archives: Path, needed: Mapping[str, set[str]], target: Pat
             sha256=sha256_of(path),
             package=fields["Package"],
             version=fields["Version"],
-            roles=tuple(sorted(roles)),
+            roles=tuple(sorted(needing)),
         )
         files.append(locked)
         stanzas[name] = f"{control}\nFilename: ./{path.name}\nSize: {locked.size}\nSHA256: {locked.sha256}\n"
     _write_index(target, "Packages", list(stanzas.values()))
-    for role in sorted({role for roles in needed.values() for role in roles}):
+    for role in roles:
         _write_index(target, f"Packages.{role}", [stanzas[n] for n in sorted(stanzas) if role in needed[n]])
     index = (target / "Packages").read_bytes()
     (target / "Release").write_text(release_text(index), encoding="utf-8")

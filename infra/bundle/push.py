@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, cast
 from pydantic import ValidationError
 
 from infra.bundle.model import LOCK_NAME, BundleLock, LockedFile, read_lock
-from infra.errors import YiyunError
+from infra.errors import BadInputError, YiyunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,10 +46,16 @@ def part_of(lock: BundleLock, role: str) -> tuple[BundleLock, dict[str, str]]:
     """What a host gets (all, or only one role's packages), and where each file lies in the bundle.
 
     A role's own index takes the place of the whole one, so that apt chooses only what is there.
+    Raises BadInputError when the bundle was built without that role.
     """
     if not role:
         return lock, {f.path: f.path for f in lock.files}
     own = f"debs/Packages.{role}"
+    if own not in lock.by_path():
+        raise BadInputError(
+            f"the bundle has no packages of the role {role}",
+            hint=f"name them in roles/{role}/meta/packages.yml",
+        )
     files = [f.model_copy(update={"path": "debs/Packages"}) for f in lock.files if f.path == own]
     files += [f for f in lock.files if role in f.roles]
     sources = {f.path: f.path for f in files} | {"debs/Packages": own}

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.engine.golang import build_go_program
+from infra.engine.golang import GoProgram, build, built
 from infra.errors import YiyunError
 from infra.paths import cache_root
 
@@ -27,30 +27,38 @@ VENDOR_INSTALLER_VARIABLE = "YIYUN_PULUMI_INSTALLER"
 _SDK = "github.com/pulumi/pulumi/sdk/v3"
 _PKG = "github.com/pulumi/pulumi/pkg/v3"
 
+ENGINE = GoProgram(
+    name="pulumi",
+    version=f"v{ENGINE_VERSION}",
+    requires={_PKG: f"v{ENGINE_VERSION}", _SDK: f"v{ENGINE_VERSION}"},
+    # The engine's own go.mod replaces this module, and a replacement does not reach those who require it.
+    replaces={
+        "github.com/atotto/clipboard": "github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e"
+    },
+    package=f"{_PKG}/cmd/pulumi",
+    # Without a version the Automation API refuses the engine.
+    ldflags=f"-s -w -X {_SDK}/go/common/version.Version=v{ENGINE_VERSION}",
+)
+"""How the engine is built from its source."""
+
 
 def ensure_engine(progress: Callable[[str], None]) -> Path:
     """The `pulumi` program of the right version. Raises YiyunError when it cannot be had."""
-    installed = shutil.which("pulumi")
-    if installed and COMPATIBLE.match(engine_version(Path(installed))):
-        return Path(installed)
+    at_hand = engine_at_hand()
+    if at_hand is not None:
+        return at_hand
     script = os.environ.get(VENDOR_INSTALLER_VARIABLE, "")
     if script:
         return _run_vendor_installer(Path(script), progress)
-    return build_go_program(
-        "pulumi",
-        version=f"v{ENGINE_VERSION}",
-        requires={_PKG: f"v{ENGINE_VERSION}", _SDK: f"v{ENGINE_VERSION}"},
-        # The engine's own go.mod replaces this module, and a replacement does not reach those who require it.
-        replaces={
-            "github.com/atotto/clipboard": (
-                "github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e"
-            )
-        },
-        package=f"{_PKG}/cmd/pulumi",
-        # Without a version the Automation API refuses the engine.
-        ldflags=f"-s -w -X {_SDK}/go/common/version.Version=v{ENGINE_VERSION}",
-        progress=progress,
-    )
+    return build(ENGINE, progress)
+
+
+def engine_at_hand() -> Path | None:
+    """The engine if it is there already, else None."""
+    installed = shutil.which("pulumi")
+    if installed and COMPATIBLE.match(engine_version(Path(installed))):
+        return Path(installed)
+    return built(ENGINE)
 
 
 def engine_version(engine: Path) -> str:

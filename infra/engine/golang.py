@@ -79,16 +79,29 @@ def build_go_program(
     once. A cached binary whose SHA-256 is not the one written at its build is built anew.
     Raises YiyunError when there is too little disk, no toolchain, no registry, or the build fails.
     """
-    program = GoProgram(name, version, requires, replaces, package, ldflags)
-    home = cache_root() / "go-programs" / program.key
-    binary = home / name
+    return build(GoProgram(name, version, requires, replaces, package, ldflags), progress)
+
+
+def build(program: GoProgram, progress: Callable[[str], None]) -> Path:
+    """As `build_go_program`, for a recipe."""
+    binary = _binary(program)
     if _usable(binary):
         return binary
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / "lock"):
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(binary.parent / "lock"):
         if not _usable(binary):  # another run may have built it while we waited
             _build(program, binary, progress)
     return binary
+
+
+def built(program: GoProgram) -> Path | None:
+    """The cached binary of a recipe, or None when it has to be built."""
+    binary = _binary(program)
+    return binary if _usable(binary) else None
+
+
+def _binary(program: GoProgram) -> Path:
+    return cache_root() / "go-programs" / program.key / program.name
 
 
 def _usable(binary: Path) -> bool:

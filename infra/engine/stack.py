@@ -24,11 +24,13 @@ from infra.engine.deployment import (
 )
 from infra.engine.drift import drift_of
 from infra.engine.events import Watcher
-from infra.engine.lock import estate_lock
+from infra.engine.lock import WAIT_SECONDS, estate_lock
 from infra.engine.workspace import open_workspace
 from infra.errors import BadInputError, RefusedError, YiyunError
 from infra.estate.plan import PlannedResource, plan_resources
 from infra.program import PROJECT, register
+from infra.provider.hosting import ATTACH_VARIABLE, hosted
+from infra.provider.plugin import EstateProvider
 from infra.resources import PROTECTED_KINDS
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Engine:
     paths: EstatePaths
     progress: Callable[[str], None]
     authorized_key: str = ""
+    wait_seconds: float = WAIT_SECONDS
+    """How long `up` and `destroy` wait for another run on the same estate."""
     _stack: automation.Stack | None = field(default=None, init=False, repr=False)
 
     def preview(self) -> Preview:
@@ -174,7 +178,8 @@ class Engine:
         return cast("Deployment", self._open().export_stack().deployment or {})
 
     def _import(self, deployment: Deployment) -> None:
-        self._open().import_stack(automation.Deployment(version=3, deployment=deployment))
+        state, stack = automation.Deployment(version=3, deployment=deployment), self._open()
+        self._past_stale_locks(lambda: stack.import_stack(state))
 
     def _planned(self) -> tuple[PlannedResource, ...]:
         return plan_resources(self.estate, self.authorized_key)
@@ -211,27 +216,38 @@ class Engine:
             self._import(resolved)
 
     def _run(self, watcher: Watcher, call: Callable[[], object]) -> None:
+        """Run an operation with our provider at hand. Raises YiyunError with what went wrong."""
+        workspace = self._open().workspace
+        provider = EstateProvider(driver_for_preview(self.estate.provider, self.paths))
+        with hosted(provider) as address:
+            workspace.env_vars = {**workspace.env_vars, ATTACH_VARIABLE: address}
+            try:
+                self._past_stale_locks(call)
+            except automation.CommandError as error:
+                said = watcher.errors() or _last_words(str(error))
+                raise YiyunError(
+                    f"the engine failed: {said}",
+                    hint="correct it and run the same command again: it goes on from here",
+                ) from None
+
+    def _past_stale_locks(self, call: Callable[[], object]) -> None:
         try:
             call()
         except automation.ConcurrentUpdateError as error:
             if not self._cleared_stale_lock(str(error)):
+                holder = _lock_holder(str(error))
                 raise RefusedError(
-                    f"the state of {self.estate.estate} is locked by a run elsewhere: {_lock_holder(str(error))}",
+                    f"the state of {self.estate.estate} is locked by a run elsewhere: {holder}",
                     hint="wait for it to end",
                 ) from None
-            self._run(watcher, call)
-        except automation.CommandError as error:
-            said = watcher.errors() or _last_words(str(error))
-            raise YiyunError(
-                f"the engine failed: {said}",
-                hint="correct it and run the same command again: it goes on from here",
-            ) from None
+            call()
 
     def _cleared_stale_lock(self, message: str) -> bool:
         """Clear the backend's lock when its holder was a process of this machine that is gone."""
         found = re.search(r"created by \S+?@(\S+) \(pid (\d+)\)", message)
         if found is None or found[1] != socket.gethostname() or psutil.pid_exists(int(found[2])):
             return False
+        self.progress("clearing the lock of a run that was killed")
         self._open().cancel()
         return True
 
@@ -251,7 +267,7 @@ class _Recovered:
 
     def __init__(self, engine: Engine, command: str) -> None:
         self._engine = engine
-        self._lock = estate_lock(engine.paths, command, engine.progress)
+        self._lock = estate_lock(engine.paths, command, engine.progress, wait_seconds=engine.wait_seconds)
 
     def __enter__(self) -> None:
         self._lock.__enter__()

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pulumi import automation
 from semver import VersionInfo
@@ -30,7 +31,7 @@ def open_workspace(
     """A workspace for the estate's stack. `state_url`: any backend of Pulumi, or empty for a local folder."""
     paths.ensure()
     paths.pulumi.mkdir(exist_ok=True, mode=0o700)
-    url = state_url or f"file://{paths.pulumi}"
+    url = backend_url(paths, state_url)
     work = paths.root / "pulumi-work"
     work.mkdir(exist_ok=True, mode=0o700)
     settings = automation.ProjectSettings(
@@ -44,6 +45,18 @@ def open_workspace(
         project_settings=settings,
         pulumi_command=_PinnedCommand(_launcher(paths, ensure_engine(progress))),
     )
+
+
+def backend_url(paths: EstatePaths, state_url: str) -> str:
+    """URL of the backend: the given one, or the estate's own folder.
+
+    A local folder's files are written without `.attrs` files beside them: those are not replaced
+    atomically, and one that a killed engine left empty makes the whole state unreadable (measured).
+    """
+    url = urlsplit(state_url or f"file://{paths.pulumi}")
+    if url.scheme != "file" or "metadata=" in url.query:
+        return url.geturl()
+    return url._replace(query="&".join(filter(None, (url.query, "metadata=skip")))).geturl()
 
 
 class _PinnedCommand(automation.PulumiCommand):

@@ -46,10 +46,10 @@ def kind_of(type_token: str) -> str:
 
 
 class EstateProvider(rpc.Provider):
-    """Check, diff and the life of resources, for the driver that the provider's configuration names."""
+    """Check, diff and the life of resources, for the given driver or the one the configuration names."""
 
-    def __init__(self) -> None:
-        self._driver: Driver | None = None
+    def __init__(self, driver: Driver | None = None) -> None:
+        self._driver = driver
 
     @property
     def driver(self) -> Driver:
@@ -63,13 +63,14 @@ class EstateProvider(rpc.Provider):
         return rpc.CheckResponse(inputs=request.new_inputs)
 
     async def diff_config(self, request: rpc.DiffRequest) -> rpc.DiffResponse:  # noqa: ARG002
-        """A changed configuration never replaces a resource."""
-        return rpc.DiffResponse(changes=False)
+        """A changed configuration never replaces a resource; the engine itself sees whether it changed."""
+        return rpc.DiffResponse()
 
     async def configure(self, request: rpc.ConfigureRequest) -> rpc.ConfigureResponse:
         """Choose the driver. The state folder comes from the environment, so state holds no local path."""
         values = {name: value.value for name, value in request.args.items()}
-        self._driver = driver_for_preview(str(values["driver"]), EstatePaths(str(values["estate"])))
+        if self._driver is None:
+            self._driver = driver_for_preview(str(values["driver"]), EstatePaths(str(values["estate"])))
         return rpc.ConfigureResponse(supports_preview=True, accept_secrets=True)
 
     async def check(self, request: rpc.CheckRequest) -> rpc.CheckResponse:
@@ -149,9 +150,10 @@ def make(driver: Driver, kind: str, inputs: Inputs) -> Actual:
     if actual is None:
         return driver.create(kind, inputs)
     names = changed_properties(kind, inputs.model_dump(), actual.inputs.model_dump())
-    if must_replace(kind, names):
+    fixed = [name for name in names if must_replace(kind, [name])]
+    if fixed:
         raise YiyunError(
-            f"{kind} {inputs.name} exists already with another {', '.join(names)}",
+            f"{kind} {inputs.name} exists already with another {', '.join(fixed)}",
             hint="correct the estate file, or destroy the existing one by its name",
         )
     return driver.update(kind, actual.id, inputs) if names else actual

@@ -42,6 +42,7 @@ DB_ROUTER = Service(
     listens=(Port("peers", 10000, "the writer, shared between routers", (Caller("db-router"),)),),
     units=("haproxy",),
     owned_files=("/etc/haproxy/haproxy.cfg",),
+    certificate=True,
     health="exactly one writer",
 )
 ORACLE = Service(

@@ -1,7 +1,7 @@
 """The probe's hands, run inside a host: opens temporary listeners and tries ports. Standard library only.
 
-Sent over stdin (see `infra.verify.channel`) and never installed. It speaks JSON, a request and a reply a line,
-and ends with its standard input or after `LIFETIME_S`, whichever is first, taking its listeners with it.
+Sent over stdin (see `infra.verify.channel`) and never installed. It speaks JSON, a request and a reply a
+line. It ends with its standard input, or after `LIFETIME_S`, and takes its listeners with it.
 
 requests  {"listen": {"address": A, "tcp": [PORT…], "udp": [PORT…]}}
           {"source_for": A}
@@ -29,8 +29,8 @@ LIFETIME_S = 120
 BATCH = 1500
 """Sockets open at once."""
 NTP_REQUEST = b"\x23" + bytes(39) + b"probing!"
-"""What every UDP probe carries: a client's request of NTP version 4 (RFC 5905, 7.3), which a time server answers
-and a temporary listener echoes."""
+"""What every UDP probe carries: a client's request of NTP version 4 (RFC 5905, 7.3), which a time server
+answers and a temporary listener echoes."""
 
 OPEN, REFUSED, SILENT, NOT_SENT, UNREACHABLE = "open", "refused", "silent", "not-sent", "unreachable"
 ENDS = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BOOT = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())), 'agent', 'exec'))"
 """What the host's Python is told: take so many bytes of program from standard input and run them."""
 REPLY_S = 15.0
-"""How long a reply may take, beyond the probes' own deadline; starting a program by SSH takes the most of it."""
+"""How long a reply may take, beyond the probes' own deadline; starting by SSH takes the most of it."""
 LINE_LIMIT = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""The rules that a pair of hosts needs, and where their declarations stand. Pure but for reading the sources."""
+"""The rules that a pair of hosts needs, and where their declarations stand. Changes nothing."""
 
 from __future__ import annotations
 
@@ -139,14 +139,14 @@ def _assignment_line(path: Path, names: list[str], port: str) -> int:
     for node in ast.parse(path.read_text(encoding="utf-8")).body if names else []:
         targets = node.targets if isinstance(node, ast.Assign) else []
         if any(isinstance(t, ast.Name) and t.id in names for t in targets):
-            return next((c.lineno for c in ast.walk(node) if _declares(c, port)), node.lineno)
+            calls = [c for c in ast.walk(node) if isinstance(c, ast.Call)]
+            return next((c.lineno for c in calls if _declares(c, port)), node.lineno)
     return 0
 
 
-def _declares(node: ast.AST, port: str) -> bool:
+def _declares(node: ast.Call, port: str) -> bool:
     return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
+        isinstance(node.func, ast.Name)
         and node.func.id == "Port"
         and bool(node.args)
         and isinstance(node.args[0], ast.Constant)

@@ -1,7 +1,7 @@
 """The all-pairs probe: every ordered pair of hosts, every declared port and a sample of others, TCP and UDP.
 
-Temporary listeners tell "permitted, nobody listens" from "denied"; the routers' counters tell who dropped what,
-so that a host's own firewall cannot hide an open fabric.
+Temporary listeners tell "permitted, nobody listens" from "denied"; the routers' counters tell who dropped
+what, so that a host's own firewall cannot hide an open fabric.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from infra.verify.results import ProbeResult, Unexpected, save_probe, verdict_ke
 from infra.verify.verdicts import Key, Tap, Try, Verdict, agrees, judge, undecided
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from infra.estate.matrix import Check, Matrix
     from infra.estate.model import Estate
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 0.9
 """Under Linux's first retransmission of a SYN (1 s): one packet a try."""
 SECOND_DEADLINE_S = 2.5
-"""A surprise is tried again with more patience before it is reported: hosts share the machine's processors."""
+"""A surprise is tried again with more patience before it is reported: hosts share processors."""
 ROUNDS: tuple[frozenset[str], ...] = (frozenset({"fabric", "gateway", "apart"}), frozenset({"line"}))
 """Apart, because both carry a gateway's line address."""
 
@@ -47,7 +47,7 @@ def probe(
     only: Callable[[Check], bool] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ProbeResult:
-    """Probe the estate, keep the result in its state, and return it. Takes seconds; changes nothing that lasts.
+    """Probe the estate, keep the result in its state, and return it. Changes nothing that lasts.
 
     `scope`: `ends` leaves the fabric's counters alone (the only way where the fabric is not ours).
     `only`: probes a part of the matrix. Raises YiyunError when a host cannot be used.
@@ -80,7 +80,7 @@ def summary(
             check.source, check.destination, check.port, check.protocol, verdict, expected, rule, check.via
         )
 
-    surprises = [(c, v) for c, v in verdicts.items() if not agrees(c, v)]
+    surprises: list[tuple[Check, Verdict]] = [(c, v) for c, v in verdicts.items() if not agrees(c, v)]
     named = {verdict_key(c.source, c.destination, c.port, c.protocol, c.via): v for c, v in verdicts.items()}
     return ProbeResult(
         scope=scope,
@@ -126,7 +126,7 @@ class _Run:
         return verdicts, self.line
 
     @asynccontextmanager
-    async def _agents(self, names: list[str]) -> AsyncIterator[dict[str, Agent]]:
+    async def _agents(self, names: list[str]) -> AsyncGenerator[dict[str, Agent]]:
         self.progress(f"probing from {len(names)} hosts")
         started: dict[str, Agent] = {}
 

@@ -1,4 +1,4 @@
-"""How the probe reaches hosts and fabric: inside a lab directly and with counters, elsewhere by SSH and without."""
+"""How the probe reaches hosts and fabric: in a lab directly and with counters, elsewhere by SSH without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from infra.verify.channel import agent_argv
 from infra.verify.verdicts import Tap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
@@ -90,7 +90,7 @@ class InLab:
 
 
 @contextmanager
-def reaching(estate: Estate, paths: EstatePaths, scope: Scope | None = None) -> Iterator[Reaching]:
+def reaching(estate: Estate, paths: EstatePaths, scope: Scope | None = None) -> Generator[Reaching]:
     """The way to an estate's hosts. In a lab the taps are taken out at the end, whatever happens.
 
     Raises BadInputError when the fabric of an estate that is not a lab is asked for.

@@ -6,16 +6,18 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from infra.trust.store import write_private
+from infra.verify.verdicts import Verdict  # noqa: TC001  pydantic reads it at run time
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infra.verify.verdicts import Verdict
 
 Scope = Literal["fabric", "ends"]
-"""fabric: the routers' counters gave the verdicts. ends: only the hosts could be asked, so a host's own firewall
-may hide an open fabric."""
+"""fabric: the routers' counters gave the verdicts. ends: only the hosts could be asked, so a host's own
+firewall may hide an open fabric."""
 
 
 @dataclass(frozen=True, order=True)
@@ -66,6 +68,9 @@ class ProbeResult:
         return {key: value for key, value in asdict(self).items() if key != "verdicts"}
 
 
+_SAVED = TypeAdapter(ProbeResult)
+
+
 def verdict_key(source: str, destination: str, port: int, protocol: str, via: str = "") -> str:
     """Name of one probe in the saved result."""
     return f"{source}{f' via {via}' if via else ''} → {destination} {port}/{protocol}"
@@ -79,11 +84,8 @@ def save_probe(result: ProbeResult, path: Path) -> None:
 def load_probe(path: Path) -> ProbeResult | None:
     """The last probe's result, or None when there is none that can be read."""
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("unexpected_open", "unexpected_closed"):
-            data[name] = tuple(Unexpected(**item) for item in data[name])
-        return ProbeResult(**{**data, "undecided": tuple(data["undecided"])})
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return _SAVED.validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
         return None
 
 

@@ -27,7 +27,8 @@ def verify(
 ) -> VerifyResult:
     """Run both, one after the other: the probe's listeners must not appear in the suites' facts.
 
-    `only`: names of suites. `seed`: of the probe's random ports. Raises YiyunError when hosts cannot be reached.
+    `only`: names of suites. `seed`: of the probe's random ports.
+    Raises YiyunError when hosts cannot be reached.
     """
     suite_result = run_suites(estate, paths, only, progress) if suites else None
     probe_result = run_probe(estate, paths, seed=seed, progress=progress) if probe else None

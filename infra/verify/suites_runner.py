@@ -18,7 +18,7 @@ from infra.verify.results import Failure, SuiteResult
 from infra.verify.suites_report import REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Generator
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
@@ -107,7 +107,7 @@ def _result(data: dict[str, object], seconds: float) -> SuiteResult:
 
 
 @contextmanager
-def _shared_connections(paths: EstatePaths, folder: Path) -> Iterator[Path]:
+def _shared_connections(paths: EstatePaths, folder: Path) -> Generator[Path]:
     """An SSH configuration that reuses one connection a host, and ends them all afterwards."""
     config = folder / "config"
     config.write_text(

@@ -23,9 +23,9 @@ Verdict = Literal[
     "never left the source",
     "no answer",
 ]
-"""open: it answered. refused: it came through, and the host said no. dropped by the host: it came through the
-fabric, and nothing answered. dropped on the line: it never came out of the tunnel. no answer: without counters
-nobody can say who dropped it."""
+"""open: it answered. refused: it came through, and the host said no. dropped by the host: it came through
+the fabric, and nothing answered. dropped on the line: it never came out of the tunnel. no answer: without
+counters nobody can say who dropped it."""
 
 CAME_THROUGH: frozenset[Verdict] = frozenset({"open", "refused", "dropped by the host"})
 """The fabric let it pass, whatever the host did then."""
@@ -53,9 +53,9 @@ class Tap:
 def judge(check: Check, key: Key, end: str, tap: Tap | None) -> Verdict:
     """What happened to a probe.
 
-    `end`: what the source saw (`infra.verify.agent`). `tap`: counters of the router that decides this check, or
-    None where only the ends can be asked. A silent end never hides an open fabric: what passed the filter has
-    passed.
+    `end`: what the source saw (`infra.verify.agent`). `tap`: counters of the router that decides this check,
+    or None where only the ends can be asked. A silent end never hides an open fabric: what passed the filter
+    has passed.
     """
     if end == OPEN:
         return "open"
@@ -83,5 +83,5 @@ def agrees(check: Check, verdict: Verdict) -> bool:
 
 
 def undecided(check: Check, verdict: Verdict) -> bool:
-    """True when a denied probe stopped before the filter that should have stopped it, so nothing was proved."""
+    """True when a denied probe stopped before the filter that should stop it, so nothing was proved."""
     return not check.permitted and verdict == "never left the source" and check.route != "line"

@@ -1,4 +1,4 @@
-"""The all-pairs probe on a running lab: silent when all is as declared, exact when a rule is planted or removed.
+"""The all-pairs probe on a running lab: silent when all is as declared, exact when a rule is tampered with.
 
 Only harmless pairs are tampered with: the Oracle hosts, which await their media.
 """

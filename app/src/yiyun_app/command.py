@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import click
-import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from yiyun_app import __version__
@@ -17,8 +16,6 @@ from yiyun_app.migrate import migrate as migrate_schema
 from yiyun_app.retry import RetryPolicy, error_code, run_transaction
 from yiyun_app.settings import DatabaseSettings, ServeSettings, load
 from yiyun_app.users import Role, set_user
-from yiyun_app.web.observe import configure_logging
-from yiyun_app.web.server import create
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 4
@@ -73,6 +70,12 @@ def user_set(username: str, role: str, display_name: str) -> None:
 @cli.command()
 def serve() -> None:
     """Serve until SIGTERM; requests in flight are finished first."""
+    # imported here: the FHIR models and the web framework take seconds that the other commands need not wait
+    import uvicorn
+
+    from yiyun_app.web.observe import configure_logging
+    from yiyun_app.web.server import create
+
     settings = load(ServeSettings)
     app = create(settings)
     _check_listen(settings)

@@ -128,14 +128,7 @@ class Residents:
 
 def next_record_number(session: Session, area: Area) -> str:
     """Allot the area's next record number; the counter's row stays locked until the transaction ends."""
-    name = area.counter_name
-    session.execute(insert(Counter).values(name=name, value=0).on_duplicate_key_update(value=Counter.value))
-    counter = session.scalars(
-        select(Counter)
-        .where(Counter.name == name)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    counter = _locked_counter(session, area)
     counter.value += 1
     session.flush()
     return record_number(area, counter.value)
@@ -143,9 +136,19 @@ def next_record_number(session: Session, area: Area) -> str:
 
 def lock_area(session: Session, area: Area) -> None:
     """Wait for everybody who is allotting a number of the area; a second look then sees what they made."""
+    _locked_counter(session, area)
+
+
+def _locked_counter(session: Session, area: Area) -> Counter:
     name = area.counter_name
-    session.execute(insert(Counter).values(name=name, value=0).on_duplicate_key_update(value=Counter.value))
-    session.scalars(select(Counter).where(Counter.name == name).with_for_update()).one()
+    query = select(Counter).where(Counter.name == name).with_for_update()
+    fresh = query.execution_options(populate_existing=True)
+    counter = session.scalars(fresh).one_or_none()
+    if counter is None:
+        new = insert(Counter).values(name=name, value=0)
+        session.execute(new.on_duplicate_key_update(value=Counter.value))
+        counter = session.scalars(fresh).one()
+    return counter
 
 
 def timeline(

@@ -96,7 +96,18 @@ def connect(path: Path, *, durable: bool) -> sqlite3.Connection:
     """
     try:
         db = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA busy_timeout = 20000")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}; check that the folder exists and is writable") from error
+    try:
+        _prepare(db, path, durable=durable)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path, *, durable: bool) -> None:
+    try:
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise StoreError(
                 f"{path}: cannot use write-ahead logging here; put the store on a local file system"
@@ -111,7 +122,6 @@ def connect(path: Path, *, durable: bool) -> sqlite3.Connection:
             db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}; check that the folder exists and is writable") from error
-    return db
 
 
 def attach(path: Path) -> sqlite3.Connection:

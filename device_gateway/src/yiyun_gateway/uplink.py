@@ -93,7 +93,7 @@ class Line:
             response = await self._http().post(proxy.url + PATH, content=body, headers=headers)
             outcome = judge(response.status_code, response.text)
         except (httpx.HTTPError, OSError) as error:
-            outcome = Outcome("away", type(error).__name__)
+            outcome = Outcome("away", f"{type(error).__name__}: {error}")
         if outcome.kind == "away":
             proxy.failures += 1
             proxy.due = self._clock() + backoff(proxy.failures, self._uplink.backoff_cap_s)
@@ -127,6 +127,7 @@ def tls_context(ca: Path, cert: Path, key: Path) -> ssl.SSLContext:
     Raises OSError (ssl.SSLError is one) when they do not fit.
     """
     context = ssl.create_default_context(cafile=str(ca))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # Python 3.13's default, so that 3.11 judges alike
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(str(cert), str(key))
     return context

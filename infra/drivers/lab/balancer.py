@@ -155,7 +155,7 @@ def note_version(paths: EstatePaths, balancer: str, version: str) -> None:
 
 
 def reload(paths: EstatePaths, balancer: str) -> None:
-    """Make a running balancer read its files again; old connections stay. Raises YiyunError when it refuses."""
+    """Make a running balancer read its files again; connections stay. Raises YiyunError when it refuses."""
     answer = ask(folder(paths, balancer) / "master.sock", "reload")
     if "Success=1" not in answer:
         raise YiyunError(

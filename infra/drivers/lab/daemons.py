@@ -69,7 +69,7 @@ def noted_version(paths: EstatePaths, name: str) -> str:
 
 
 def ensure(paths: EstatePaths, daemon: Daemon) -> list[str]:
-    """Start a helper that does not run, or runs with an old version. Raises YiyunError when it ends at once."""
+    """Start a helper that does not run, or that runs with an old version."""
     process = running(paths, daemon.name)
     if process is not None and noted_version(paths, daemon.name) == daemon.version:
         return []

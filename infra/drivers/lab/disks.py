@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 
 def system_folder(paths: EstatePaths, thing: str) -> Path:
-    """Folder of a machine's system disk: `upper`, `work`, `merged`, and `image`, which names its lower layer."""
+    """Folder of a machine's system disk: `upper`, `work`, `merged`, and `image` (what it stands on)."""
     return paths.lab / "hosts" / thing
 
 
@@ -99,7 +99,7 @@ def ensure_data_disk(paths: EstatePaths, disk: kinds.Disk, *, attached: bool) ->
 
 
 def needs_growth(paths: EstatePaths, disk: kinds.Disk) -> bool:
-    """True when the disk must be grown, which takes its host down for a moment (a mounted one cannot grow)."""
+    """True when the disk must be grown, which takes its host down (a mounted one cannot grow here)."""
     image = data_image(paths, disk.name)
     return image.exists() and image.stat().st_size < disk.size_mib * MIB
 

@@ -67,7 +67,7 @@ def containers(estate: str) -> dict[str, Container]:
 
 
 def prepare(paths: EstatePaths, host: kinds.Host) -> list[str]:
-    """Give a host its identity, once: host key, machine id; and the operators' key as the record has it now."""
+    """Give a host its identity, once: host key, machine id; and the operators' key as recorded now."""
     root = merged(paths, host.name)
     changed = _host_key(root, host.name)
     machine_id = root / "etc/machine-id"
@@ -145,7 +145,7 @@ def enter_command(pid: int, argv: Sequence[str]) -> list[str]:
 
 
 def system_state(pid: int) -> str:
-    """What systemd says of a machine: `running`, `degraded`, `starting` …; empty when it does not answer yet."""
+    """What systemd says of a machine: `running`, `degraded`, `starting` …; empty without an answer yet."""
     try:
         done = subprocess.run(
             enter_command(pid, ["systemctl", "is-system-running"]),

@@ -13,18 +13,19 @@ from infra.drivers.lab.names import UPLINK, qualified
 from infra.errors import YiyunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from infra.drivers.lab.rulesets import Shaping
     from infra.drivers.lab.topology import Namespace, Route, Wire
 
 RUN_NETNS = Path("/run/netns")
+ANYWHERE = "0.0.0.0"  # noqa: S104  a route's destination, nothing listens
 OWNER_PREFIX = "yiyun:"
 """Alias of a namespace's loopback: it says whose namespace it is."""
 
 
 @contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
+def inside(namespace: str) -> Generator[None]:
     """Run a block of this thread in a network namespace (full name)."""
     with Path("/proc/thread-self/ns/net").open("rb") as own:
         netns.setns(namespace)
@@ -77,7 +78,7 @@ def mark(namespace: str, owner: str) -> None:
 def owner_of(namespace: str) -> str:
     """Whose namespace this is; empty when nobody wrote it down."""
     with netlink_in(namespace) as ipr:
-        alias = str(ipr.get_links(1)[0].get("ifalias") or "")
+        alias = str(next(iter(ipr.get_links(1))).get("ifalias") or "")
     return alias.removeprefix(OWNER_PREFIX) if alias.startswith(OWNER_PREFIX) else ""
 
 
@@ -124,8 +125,8 @@ def settle(estate: str, namespace: Namespace) -> list[str]:
 
 
 def _link(ipr: IPRoute, name: str) -> Any:
-    index = ipr.link_lookup(ifname=name)
-    return ipr.get_links(index[0])[0] if index else None
+    index = next(iter(ipr.link_lookup(ifname=name)), None)
+    return None if index is None else next(iter(ipr.get_links(index)))
 
 
 def _addresses(ipr: IPRoute, device: str, index: int, wanted: tuple[str, ...]) -> list[str]:
@@ -147,7 +148,7 @@ def _addresses(ipr: IPRoute, device: str, index: int, wanted: tuple[str, ...]) -
 
 
 def kernel_settings(namespace: Namespace) -> dict[str, str]:
-    """Sysctl path below /proc/sys/net → value. Proxy ARP answers at once: its delay would cost each first packet."""
+    """Path below /proc/sys/net → value. Proxy ARP answers at once: its delay would cost each first packet."""
     wanted = {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
     if namespace.forwards:
         wanted |= {
@@ -183,7 +184,7 @@ def _routes(ipr: IPRoute, links: dict[Any, Any], namespace: Namespace) -> list[s
     have: set[tuple[str, int, str, str]] = set()
     for route in ipr.get_routes(family=2, table=254):
         if route["proto"] == 4 and route.get("oif") in {index_of[n] for n in ours}:
-            destination = f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}"
+            destination = f"{route.get('dst') or ANYWHERE}/{route['dst_len']}"
             have.add((destination, route.get("oif"), route.get("gateway") or "", route.get("prefsrc") or ""))
     wanted = {(r.destination, index_of[r.device], r.via, r.source): r for r in namespace.routes}
     changed: list[str] = []
@@ -224,7 +225,7 @@ def _devices(ipr: IPRoute) -> set[str]:
 
 
 def _shape_device(ipr: IPRoute, device: str, wanted: dict[int, int]) -> list[str]:
-    index = ipr.link_lookup(ifname=device)[0]
+    index = next(iter(ipr.link_lookup(ifname=device)))
     kinds = {q.get("kind") for q in ipr.get_qdiscs(index=index)}
     have = _classes(ipr, index) if "htb" in kinds else {}
     if have == wanted:

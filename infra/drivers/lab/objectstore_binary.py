@@ -15,7 +15,7 @@ VERSION = "v1.8.0"
 
 
 def ensure_objectstore_binary(progress: Progress) -> Path:
-    """The `versitygw` binary, from the cache or built (about a minute). Raises YiyunError with a next step."""
+    """The `versitygw` binary, from the cache or built (about a minute). Raises YiyunError."""
     return build_go_program(
         "versitygw",
         version=VERSION,

@@ -1,4 +1,4 @@
-"""What a lab needs of this machine, told before the long part begins: each with a sentence and a next step."""
+"""What a lab needs of this machine, told before the long part: each a sentence and a next step."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _port_problems(paths: EstatePaths, desired: Desired) -> Iterator[Problem]:
-    if desired.empty:
+    if not desired.hosts:
         return
     process = daemons.running(paths, daemons.PUBLISHER)
     ours = daemons.listening_ports(process) if process else set[int]()

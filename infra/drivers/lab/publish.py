@@ -1,7 +1,8 @@
 """The publisher: 127.0.0.1 ports of this machine that lead into a lab.
 
-`python -m infra.drivers.lab.publish --estate NAME` (with `YIYUN_STATE`) listens until it is ended. A connection
-starts inside the lab, from the address an operator or a client has there, so the fabric judges it as any other.
+`python -m infra.drivers.lab.publish --estate NAME` (with `YIYUN_STATE`) listens until it is ended.
+A connection starts inside the lab, from the address an operator or a client has there, so the fabric
+judges it as any other.
 """
 
 from __future__ import annotations

@@ -147,7 +147,8 @@ def _start(paths: EstatePaths, wanted: list[Machine], progress: Progress) -> lis
     progress(f"machines: starting {', '.join(m.thing for m in missing)}")
     owner = fabric.owner(paths)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(lambda m: hosts.start(m, paths, owner), missing))
+        for done in [pool.submit(hosts.start, machine, paths, owner) for machine in missing]:
+            done.result()
     now = hosts.containers(paths.estate)
     for machine in missing:
         container = now.get(qualified(paths.estate, machine.thing))
@@ -193,7 +194,7 @@ def _settle_stores(
 
 def _helpers(paths: EstatePaths, desired: Desired) -> list[str]:
     doors = desired.settings.doors
-    if desired.empty or not doors:
+    if not desired.hosts or not doors:
         return daemons.end(paths, daemons.PUBLISHER)
     changed = daemons.ensure(paths, daemons.publisher(paths))
     if changed:

@@ -129,7 +129,7 @@ def _of_store(desired: Desired, thing: str) -> list[Permission]:
 
 
 def shapings(desired: Desired, router: str) -> tuple[Shaping, ...]:
-    """Bandwidth packages on a VPC's uplink (what leaves), or on the internet's port to a VPC (what enters)."""
+    """Bandwidth packages on a VPC's uplink (what leaves) or the internet's port to a VPC (what enters)."""
     found: list[Shaping] = []
     for vpc in desired.vpcs:
         if router not in {vpc.name, INTERNET}:

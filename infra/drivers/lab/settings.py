@@ -1,4 +1,4 @@
-"""What a lab needs to know that no resource says: at which ports of 127.0.0.1 it is reached, and from where."""
+"""What no resource says of a lab: at which ports of 127.0.0.1 it is reached, and from where."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Counting taps in a lab's routers: which new connections reach the filter, and which come out of it.
 
-They only count: no packet fares differently for them. They live in a table of their own, so that one that a killed
-probe left behind is harmless and is replaced by the next.
+They only count: no packet fares differently for them. They live in a table of their own, so that one
+that a killed probe left behind is harmless and is replaced by the next.
 """
 
 from __future__ import annotations

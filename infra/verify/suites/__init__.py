@@ -1,1 +1,1 @@
-"""Checks of every role on the running hosts, by pytest-testinfra. `yiyun verify` runs them (`suites_runner`)."""
+"""Checks of every role on the running hosts, by pytest-testinfra; `yiyun verify` runs them."""

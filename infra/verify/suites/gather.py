@@ -1,8 +1,8 @@
 """Runs on a host: prints what the suites judge as one JSON object. Standard library only; changes nothing.
 
-Argument: a JSON object with `units`, `files`, `doors` (TLS: name, address, port, path, server_name, certificate,
-`own`: whether it is this host's),
-`outside` ([address, port] that must not be reached) and `commands` (name → argv).
+Argument: a JSON object with `units`, `files`, `doors` (TLS: name, address, port, path, server_name,
+certificate, and `own`: whether it is this host's), `outside` ([address, port] that must not be reached)
+and `commands` (name → argv).
 """
 
 from __future__ import annotations

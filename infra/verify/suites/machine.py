@@ -1,4 +1,4 @@
-"""A host as the suites see it: its declaration, its facts (gathered once), and a shell for what facts do not hold."""
+"""A host as the suites see it: its declaration, its facts (gathered once), and a shell for the rest."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from infra.services.model import Service
 
 TLS = "/etc/yiyun/tls"
-DOORS = {"proxy": (("https", "/healthz"), ("line", "/readyz")), "platform": (("https", "/readyz"),)}
-DOORS |= {"depot": (("https", "/"),)}
+DOORS = {
+    "proxy": (("https", "/healthz"), ("line", "/readyz")),
+    "platform": (("https", "/readyz"),),
+    "depot": (("https", "/"),),
+}
 """Service → its TLS ports and what to ask there."""
-MYSQL = ["mysql", "--defaults-file=/etc/mysql/mysql.conf.d/yiyun.cnf", "--user=root", "--batch", "--raw"]
-MYSQL += ["--skip-column-names", "--execute"]
+MYSQL = (
+    *("mysql", "--defaults-file=/etc/mysql/mysql.conf.d/yiyun.cnf", "--user=root"),
+    *("--batch", "--raw", "--skip-column-names", "--execute"),
+)
 QUERIES = {
     "members": "SELECT JSON_ARRAYAGG(JSON_OBJECT('host', MEMBER_HOST, 'state', MEMBER_STATE))"
     " FROM performance_schema.replication_group_members",
     "accounts": "SELECT JSON_ARRAYAGG(JSON_OBJECT('user', User, 'host', Host, 'plugin', plugin,"
-    " 'locked', account_locked, 'empty', authentication_string = '', 'super', Super_priv, 'grant', Grant_priv,"
-    " 'file', File_priv, 'tls', ssl_type)) FROM mysql.user",
-    "variables": "SELECT JSON_OBJECTAGG(VARIABLE_NAME, VARIABLE_VALUE) FROM performance_schema.global_variables"
-    " WHERE VARIABLE_NAME IN ('datadir', 'require_secure_transport', 'tls_version', 'sync_binlog', 'local_infile',"
-    " 'innodb_flush_log_at_trx_commit', 'transaction_isolation', 'skip_name_resolve', 'gtid_mode', 'mysqlx')",
+    " 'tls', ssl_type, 'locked', account_locked, 'empty', authentication_string = '', 'super', Super_priv,"
+    " 'grant', Grant_priv, 'file', File_priv)) FROM mysql.user",
+    "variables": "SELECT JSON_OBJECTAGG(VARIABLE_NAME, VARIABLE_VALUE)"
+    " FROM performance_schema.global_variables WHERE VARIABLE_NAME IN ('datadir', 'require_secure_transport',"
+    " 'tls_version', 'sync_binlog', 'local_infile', 'innodb_flush_log_at_trx_commit', 'gtid_mode',"
+    " 'transaction_isolation', 'skip_name_resolve')",
     "app_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.SCHEMA_PRIVILEGES"
     " WHERE GRANTEE LIKE '%yiyun_app%'",
     "app_global_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.service("line-gateway")
 
 HANDSHAKE_MAX_AGE_S = 180
-"""WireGuard renews a handshake every 120 s while there is traffic (REKEY_AFTER_TIME of its paper, section 6.1)."""
+"""WireGuard renews a handshake every 120 s while there is traffic (REKEY_AFTER_TIME, section 6.1 of its
+paper)."""
 
 
 def test_peer_shook_hands_lately(on: Machine) -> None:

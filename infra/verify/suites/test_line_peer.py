@@ -20,7 +20,7 @@ def test_every_path_is_up(on: Machine) -> None:
 
 def test_one_path_carries(on: Machine) -> None:
     gateways = on.estate.line.gateways if on.estate.line else ()
-    assert on.json_of("line")["active"] in gateways
+    assert on.json_of("line")["path"] in gateways
 
 
 def test_tunnel_keys_are_readable_by_root_only(on: Machine) -> None:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.service("mysql-health")
 
 
-def test_says_online_and_healthy(on: Machine) -> None:
+def test_says_online_and_ready(on: Machine) -> None:
     state = on.json_of("mysql-health")
-    assert state["member_state"] == "ONLINE", state
-    assert state["healthy"] is True, state
+    assert state["sample"]["state"] == "ONLINE", state["sample"]
+    assert state["ready"] is True, state["reasons"]
 
 
 def test_runs_as_a_user_of_its_own(on: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from infra.verify.suites.machine import Machine
 
 pytestmark = pytest.mark.service("platform")
+
+SECRET_SETTING = re.compile(r"\w*(PASSWORD|KEY|SECRET|TOKEN)(?!_FILE)\w*=(?!/)", re.IGNORECASE)
+"""A setting that is a secret itself, not the path of one."""
 
 
 def test_is_ready(on: Machine) -> None:
@@ -27,10 +31,15 @@ def test_does_not_run_as_root(on: Machine) -> None:
     assert user.stdout.strip() not in {"", "root"}
 
 
-def test_secrets_are_not_for_everybody(on: Machine) -> None:
-    found = on.facts["files"]["/etc/yiyun-app/app.env"]
-    assert found, "no /etc/yiyun-app/app.env"
-    assert not found["mode"] & 0o007, oct(found["mode"])
+def test_secrets_are_files_for_their_reader_only(on: Machine) -> None:
+    assert on.facts["files"]["/etc/yiyun-app/app.env"], "no /etc/yiyun-app/app.env"
+    settings = on.shell.file("/etc/yiyun-app/app.env").content_string
+    plain = [line.partition("=")[0] for line in settings.splitlines() if SECRET_SETTING.match(line)]
+    assert not plain, f"secrets among the settings: {plain}"
+    found = on.shell.run("find /etc/yiyun-app/secrets -type f -printf '%p %m\\n'").stdout.split("\n")
+    modes = dict(line.split(" ") for line in found if line)
+    assert modes, "no secret in /etc/yiyun-app/secrets"
+    assert not [path for path, mode in modes.items() if int(mode, 8) & 0o007], modes
 
 
 def test_secrets_do_not_stand_in_the_process_table(on: Machine) -> None:

@@ -2,10 +2,19 @@
 """Says over HTTP whether this MySQL member may be the writer; its last word is a commit.
 
 A member's own tables lie: for seconds after a thaw, and for as long as a quorum is lost. So besides the tables
-(state, majority, queue, read-only) a *proof* counts: an update of this member's row in a probe table, in a
-session that first waits for everything acknowledged so far, within a deadline. It runs in a thread of its own
-and is answered from its last result, with its age. `GET /` is 200 or 503, `GET /state` always 200 with the same
-body for screens.
+(state, majority, read-only) two proofs count, each in a thread of its own, answered from its last success
+with its age:
+
+- the *barrier*: a read that waits until everything acknowledged so far is applied here, which needs the others'
+  agreement but writes nothing. So its deadline is short, and it tells a member that is cut off, or behind, at
+  once. (A look at the queue alone would not do: it is empty on a member that receives nothing, and not empty
+  for a moment on every healthy one.)
+- the *commit*: an update of this member's row in a probe table, after such a barrier. It shows that the member
+  can really take a write; it waits for the disk, so its deadline is longer, and it runs seldom, because each one
+  is a transaction of the whole group.
+
+A proof fails when no success is young enough: one that is late does not matter when the next one is in time.
+`GET /` is 200 or 503, `GET /state` always 200 with the same body for screens.
 """
 
 from __future__ import annotations
@@ -16,7 +25,7 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,10 +45,13 @@ class Settings:
     user: str = "yiyun_health"
     sample_every: float = 0.1
     sample_deadline: float = 0.3
-    prove_idle: float = 0.5
-    prove_alert: float = 0.1
-    proof_deadline: float = 0.3
-    proof_max_age: float = 1.2
+    barrier_every: float = 0.25
+    barrier_deadline: float = 0.3
+    barrier_max_age: float = 0.8
+    commit_every: float = 1.0
+    commit_deadline: float = 2.0
+    commit_max_age: float = 4.0
+    retry_every: float = 0.05
     sample_max_age: float = 0.6
     frozen_after: float = 1.0
     tick: float = 0.05
@@ -64,9 +76,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Proof:
-    """The last attempt to commit: when it began, how long it took, and why it failed if it did."""
+    """The last success of a proof (`begun`: monotonic seconds, 0 = never) and, if it came later, a failure."""
 
-    begun: float
+    begun: float = 0.0
     seconds: float = 0.0
     problem: str = ""
 
@@ -79,27 +91,36 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
 
-def judge(
-    settings: Settings,
-    now: float,
-    sample: Sample | None,
-    proof: Proof | None,
-    last_tick: float,
-    not_before: float,
-) -> Verdict:
-    """Whether the member may be the writer.
+@dataclass(frozen=True)
+class Known:
+    """Everything the agent knows at one moment.
 
-    `last_tick`: when the agent's own loop last ran; a gap means that the host was frozen and everything known
-    is old. `not_before`: a proof must have begun after this to count.
+    `last_tick`: when its own loop last ran; a gap means that the host was frozen and everything known is old.
+    `not_before`: a proof must have begun after this to count.
     """
+
+    sample: Sample | None
+    barrier: Proof
+    commit: Proof
+    last_tick: float
+    not_before: float = 0.0
+
+
+def judge(settings: Settings, now: float, known: Known) -> Verdict:
+    """Whether the member may be the writer, at monotonic time `now`."""
     reasons: list[str] = []
-    if now - last_tick > settings.frozen_after:
-        reasons.append(f"this host stood still for {now - last_tick:.1f} s")
+    sample = known.sample
+    if now - known.last_tick > settings.frozen_after:
+        reasons.append(f"this host stood still for {now - known.last_tick:.1f} s")
     if sample is None or now - sample.at > settings.sample_max_age:
         reasons.append("the member has not answered" if sample is None else "its last answer is too old")
     else:
         reasons += sample_reasons(settings, sample)
-    reasons += proof_reasons(settings, now, proof, not_before)
+    for name, proof, age in (
+        ("barrier", known.barrier, settings.barrier_max_age),
+        ("commit", known.commit, settings.commit_max_age),
+    ):
+        reasons += proof_reasons(name, proof, now - age, known.not_before)
     return Verdict(not reasons, tuple(reasons))
 
 
@@ -114,24 +135,20 @@ def sample_reasons(settings: Settings, sample: Sample) -> list[str]:
             sample.online >= needed,
             f"{sample.online} of {settings.configured} members are ONLINE, not {needed}",
         ),
-        (sample.drained and sample.queue == 0, "received transactions are not applied yet"),
         (sample.writable, "the member is read-only"),
     ]
     return [text for holds, text in checks if not holds]
 
 
-def proof_reasons(settings: Settings, now: float, proof: Proof | None, not_before: float) -> list[str]:
-    """Why the last proof does not count."""
-    if proof is None:
-        return ["no commit has been proved yet"]
-    if proof.problem:
-        return [f"the commit proof failed: {proof.problem}"]
-    if proof.seconds > settings.proof_deadline:
-        return [f"the commit took {proof.seconds:.2f} s"]
+def proof_reasons(name: str, proof: Proof, oldest: float, not_before: float) -> list[str]:
+    """Why a proof does not count: it must have begun after `oldest` and after `not_before`."""
+    why = f" ({proof.problem})" if proof.problem else ""
+    if not proof.begun:
+        return [f"no {name} has succeeded yet{why}"]
     if proof.begun <= not_before:
-        return ["the last proof is from before a doubt"]
-    if now - proof.begun > settings.proof_max_age:
-        return [f"the last proof is {now - proof.begun:.1f} s old"]
+        return [f"the last {name} is from before a doubt{why}"]
+    if proof.begun < oldest:
+        return [f"the last {name} is too old{why}"]
     return []
 
 
@@ -188,6 +205,11 @@ class Client:
         )
 
 
+BARRIER = "SELECT 1"
+COMMIT = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
+WAIT_FOR_ALL = "SET SESSION group_replication_consistency = 'BEFORE'"
+
+
 @dataclass
 class Agent:
     """The threads and what they last saw."""
@@ -195,19 +217,19 @@ class Agent:
     settings: Settings
     password: str = field(repr=False)
     sample: Sample | None = None
-    proof: Proof | None = None
+    barrier: Proof = field(default_factory=Proof)
+    commit: Proof = field(default_factory=Proof)
     last_tick: float = field(default_factory=time.monotonic)
     not_before: float = 0.0
-    doubt: threading.Event = field(default_factory=threading.Event)
 
     def verdict(self) -> Verdict:
         """The verdict of this moment."""
-        now = time.monotonic()
-        return judge(self.settings, now, self.sample, self.proof, self.last_tick, self.not_before)
+        known = Known(self.sample, self.barrier, self.commit, self.last_tick, self.not_before)
+        return judge(self.settings, time.monotonic(), known)
 
     def start(self) -> None:
         """Start the threads; if one of them ends, so does the process, and systemd starts it anew."""
-        for work in (self._tick, self._sample, self._prove):
+        for work in (self._tick, self._sample, self._barrier, self._commit):
             threading.Thread(target=_or_die, args=(work,), name=work.__name__, daemon=True).start()
 
     def _tick(self) -> None:
@@ -215,19 +237,13 @@ class Agent:
             now = time.monotonic()
             if now - self.last_tick > self.settings.frozen_after:
                 self.not_before = now
-                self.doubt.set()
             self.last_tick = now
             time.sleep(self.settings.tick)
 
     def _sample(self) -> None:
         client = Client(self.settings, self.password, self.settings.sample_deadline)
         while True:
-            before, self.sample = self.sample, self._take(client)
-            if before is None or (before.members, before.problem) != (
-                self.sample.members,
-                self.sample.problem,
-            ):
-                self.doubt.set()
+            self.sample = self._take(client)
             time.sleep(self.settings.sample_every)
 
     def _take(self, client: Client) -> Sample:
@@ -238,43 +254,50 @@ class Agent:
             return Sample(now, problem=_short(error))
         view = tuple(tuple(pair.split("=", 1)) for pair in members.split(",") if pair)
         return Sample(
-            now,
-            state,
-            int(online),
-            bool(drained),
-            int(queue),
-            bool(writable),
-            executed.replace("\n", ""),
-            view,
+            now, state, int(online), bool(drained), int(queue), bool(writable), executed.replace("\n", ""), view
         )
 
-    def _prove(self) -> None:
-        first = "SET SESSION group_replication_consistency = 'BEFORE'"
-        client = Client(self.settings, self.password, self.settings.proof_deadline, first)
+    def _barrier(self) -> None:
+        settings = self.settings
+        client = Client(settings, self.password, settings.barrier_deadline, WAIT_FOR_ALL)
         while True:
-            begun = time.monotonic()
-            self.proof = self._try(client, begun)
-            calm = not self.proof.problem and self.verdict().ready
-            if self.doubt.wait(self.settings.prove_idle if calm else self.settings.prove_alert):
-                self.doubt.clear()
+            self.barrier = prove(client, BARRIER, (), settings.barrier_deadline, self.barrier)
+            time.sleep(settings.retry_every if self.barrier.problem else settings.barrier_every)
 
-    def _try(self, client: Client, begun: float) -> Proof:
-        statement = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
-        try:
-            client.run(statement, (self.settings.member,))
-        except (pymysql.MySQLError, OSError) as error:
-            return Proof(begun, time.monotonic() - begun, _short(error))
-        return Proof(begun, time.monotonic() - begun)
+    def _commit(self) -> None:
+        settings = self.settings
+        client = Client(settings, self.password, settings.commit_deadline, WAIT_FOR_ALL)
+        while True:
+            self.commit = prove(client, COMMIT, (settings.member,), settings.commit_deadline, self.commit)
+            doubted = self.commit.problem or self.commit.begun <= self.not_before
+            time.sleep(settings.retry_every if doubted else settings.commit_every)
+
+
+def prove(client: Client, statement: str, arguments: tuple[str, ...], deadline: float, last: Proof) -> Proof:
+    """Try once. A failure keeps the last success; a success past its deadline (a thaw) is a failure."""
+    begun = time.monotonic()
+    try:
+        client.run(statement, arguments)
+    except (pymysql.MySQLError, OSError) as error:
+        return replace(last, problem=_short(error))
+    seconds = time.monotonic() - begun
+    if seconds > deadline:
+        return replace(last, problem=f"it took {seconds:.2f} s")
+    return Proof(begun, seconds)
 
 
 def body_of(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     """What both answers carry; ages in seconds."""
-    now, sample, proof = time.monotonic(), agent.sample, agent.proof
+    now, sample = time.monotonic(), agent.sample
+    proofs = {
+        name: {"age": round(now - p.begun, 3) if p.begun else None, "seconds": p.seconds, "problem": p.problem}
+        for name, p in (("barrier", agent.barrier), ("commit", agent.commit))
+    }
     return {
         "member": agent.settings.member,
         "ready": verdict.ready,
         "reasons": list(verdict.reasons),
-        "proof": None if proof is None else {**asdict(proof), "age": round(now - proof.begun, 3)},
+        **proofs,
         "sample": None
         if sample is None
         else {**asdict(sample), "members": dict(sample.members), "age": round(now - sample.at, 3)},

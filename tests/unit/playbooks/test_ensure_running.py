@@ -1,0 +1,48 @@
+"""A unit is restarted when, and only when, it is down or older than its files."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SOURCE = Path(__file__).parents[3] / "playbooks/roles/base/files/ensure_running.py"
+
+
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ensure_running", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_systemds_time_is_read_as_unix_time(program: ModuleType) -> None:
+    assert program.started_at("Thu 1970-01-01 00:01:40.500000 UTC") == 100.5
+    assert program.started_at("n/a") is None
+    assert program.started_at("") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "changes", "stale"),
+    [
+        ("active", 100.0, [99.0], False),
+        ("active", 100.0, [], False),
+        ("active", 100.0, [99.0, 100.1], True),
+        ("inactive", 100.0, [99.0], True),
+        ("failed", 100.0, [], True),
+        ("active", None, [], True),
+        ("reloading", 100.0, [99.0], False),
+    ],
+)
+def test_a_unit_is_stale(
+    program: ModuleType, state: str, started: float | None, changes: list[float], stale: bool
+) -> None:
+    assert program.is_stale(state, started, changes) is stale

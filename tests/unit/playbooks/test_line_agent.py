@@ -1,0 +1,145 @@
+"""The line's agent: when a path is lost, when it is good again, and which one is used."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SOURCE = Path(__file__).parents[3] / "playbooks/roles/line_peer/files/line_agent.py"
+ORDER = ["ops-1", "app-2"]
+
+
+@pytest.fixture(scope="module")
+def agent() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("line_agent", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["line_agent"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def health(agent: ModuleType, *results: float | None):
+    found = agent.Health()
+    for result in results:
+        found.observe(result, agent.Rules(lost_after=3, good_after=6))
+    return found
+
+
+def test_a_path_is_down_until_its_first_answer(agent: ModuleType) -> None:
+    assert not health(agent).up
+    assert not health(agent, None).up
+    assert health(agent, None, 4.0).up
+
+
+def test_two_lost_probes_do_not_lose_the_path_but_three_do(agent: ModuleType) -> None:
+    assert health(agent, 1.0, None, None).up
+    assert not health(agent, 1.0, None, None, None).up
+
+
+def test_loss_is_seen_within_two_seconds_by_the_roles_defaults(agent: ModuleType) -> None:
+    text = (SOURCE.parents[1] / "defaults/main.yml").read_text()
+    values = dict(line.split(": ") for line in text.splitlines() if line.startswith("line_"))
+    assert float(values["line_probe_seconds"]) * int(values["line_lost_after"]) <= 2.0
+
+
+def test_a_lost_path_needs_six_answers_in_a_row(agent: ModuleType) -> None:
+    lost = [1.0, None, None, None]
+    assert not health(agent, *lost, *[1.0] * 5).up
+    assert not health(agent, *lost, *[1.0] * 5, None, *[1.0] * 5).up
+    assert health(agent, *lost, *[1.0] * 6).up
+
+
+def paths_up(agent: ModuleType, *up: str):
+    return {name: agent.Health(up=name in up) for name in ORDER}
+
+
+def test_the_preferred_path_is_taken_first(agent: ModuleType) -> None:
+    assert agent.choose(None, ORDER, paths_up(agent, "ops-1", "app-2")) == "ops-1"
+
+
+def test_the_other_path_is_taken_when_the_active_one_is_lost(agent: ModuleType) -> None:
+    assert agent.choose("ops-1", ORDER, paths_up(agent, "app-2")) == "app-2"
+
+
+def test_nothing_moves_back_when_the_preferred_path_returns(agent: ModuleType) -> None:
+    assert agent.choose("app-2", ORDER, paths_up(agent, "ops-1", "app-2")) == "app-2"
+
+
+def test_nothing_moves_when_no_path_is_up(agent: ModuleType) -> None:
+    assert agent.choose("app-2", ORDER, paths_up(agent)) == "app-2"
+    assert agent.choose(None, ORDER, paths_up(agent)) is None
+
+
+def test_an_echo_request_has_a_checksum_that_sums_to_zero(agent: ModuleType) -> None:
+    packet = agent.echo_request(0x1234, 7)
+    assert agent.checksum(packet) == 0
+    assert agent.checksum(packet[:-1] + b"\x08") != 0
+
+
+def ip_packet(kind: int, identity: int, sequence: int) -> bytes:
+    return bytes([0x45]) + bytes(19) + struct.pack("!BBHHH", kind, 0, 0, identity, sequence)
+
+
+def test_only_the_answer_to_this_request_counts(agent: ModuleType) -> None:
+    assert agent.is_reply(ip_packet(0, 5, 9), 5, 9)
+    assert not agent.is_reply(ip_packet(8, 5, 9), 5, 9)
+    assert not agent.is_reply(ip_packet(0, 6, 9), 5, 9)
+    assert not agent.is_reply(ip_packet(0, 5, 8), 5, 9)
+    assert not agent.is_reply(b"", 5, 9)
+    assert not agent.is_reply(ip_packet(0, 5, 9)[:24], 5, 9)
+
+
+def tunnels(agent: ModuleType):
+    return [
+        agent.TunnelPath("ops-1", "wg0", "10.99.0.2", "10.99.0.1"),
+        agent.TunnelPath("app-2", "wg1", "10.99.0.6", "10.99.0.5"),
+    ]
+
+
+def test_the_route_names_the_tunnels_own_source_address(agent: ModuleType) -> None:
+    command = agent.route_command("10.20.0.0/16", tunnels(agent)[1])
+    assert command == [
+        "ip",
+        "route",
+        "replace",
+        "10.20.0.0/16",
+        "dev",
+        "wg1",
+        "src",
+        "10.99.0.6",
+        "metric",
+        "50",
+    ]
+
+
+def test_the_state_file_says_which_path_is_in_use(agent: ModuleType, tmp_path: Path) -> None:
+    healths = {"ops-1": agent.Health(up=False), "app-2": agent.Health(up=True, rtt_ms=2.5)}
+    state = agent.state_of(tunnels(agent), healths, {"app-2": 12.0}, "app-2", 1000.0)
+    agent.write_state(state, tmp_path / "line.json")
+    read = json.loads((tmp_path / "line.json").read_text())
+    assert (read["up"], read["path"]) == (True, "app-2")
+    assert read["paths"][1] == {
+        "name": "app-2",
+        "interface": "wg1",
+        "up": True,
+        "active": True,
+        "rtt_ms": 2.5,
+        "handshake_age_s": 12.0,
+    }
+
+
+def test_the_line_is_down_when_its_path_is(agent: ModuleType) -> None:
+    healths = {"ops-1": agent.Health(), "app-2": agent.Health()}
+    assert not agent.state_of(tunnels(agent), healths, {}, "ops-1", 0.0)["up"]
+    assert not agent.state_of(tunnels(agent), healths, {}, None, 0.0)["up"]
