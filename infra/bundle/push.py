@@ -78,7 +78,7 @@ def push(bundle: Path, ssh: Sequence[str], target: str, role: str = "") -> bool:
     part, names = part_of(lock, role)
     sources = {path: bundle / name for path, name in names.items()}
     there = _lock_there(ssh, target)
-    if there == part:
+    if there is not None and there.files == part.files and (role or there.inputs == part.inputs):
         return False
     problem = _send(sources, ssh, target, part, missing_files(part.files, there))
     if problem and there is not None:

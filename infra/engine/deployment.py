@@ -9,6 +9,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from infra.errors import BadInputError
 from infra.estate.plan import PlannedResource
 from infra.provider.differences import changed_properties, must_replace
 from infra.provider.plugin import PACKAGE, kind_of
@@ -128,6 +129,36 @@ def unprotect(deployment: Deployment, names: Collection[str]) -> Deployment:
             resource.pop("protect", None)
             resource.pop("retainOnDelete", None)
     return result
+
+
+def chosen_names(deployment: Deployment, include: Sequence[str]) -> frozenset[str]:
+    """Logical names of the protected resources that `include` names, logically or physically.
+
+    Raises BadInputError for a name that fits none.
+    """
+    protected = [k for k in known_resources(deployment) if k.kind in PROTECTED_KINDS]
+    chosen: set[str] = set()
+    for name in include:
+        fits = {k.logical_name for k in protected if name in {k.logical_name, k.name}}
+        if not fits:
+            known = ", ".join(k.logical_name for k in protected) or "none"
+            raise BadInputError(f"no protected resource is named {name}", hint=f"protected ones: {known}")
+        chosen |= fits
+    return frozenset(chosen)
+
+
+def kept(deployment: Deployment, removed: frozenset[str]) -> frozenset[str]:
+    """Logical names of what a destroy leaves: protected resources and what they depend on."""
+    dependencies = {r["urn"]: set(r.get("dependencies") or []) for r in deployment.get("resources") or []}
+    known = {k.urn: k for k in known_resources(deployment)}
+    waiting = [u for u, k in known.items() if k.kind in PROTECTED_KINDS and k.logical_name not in removed]
+    keeps: set[str] = set()
+    while waiting:
+        urn = waiting.pop()
+        if urn in known and urn not in keeps:
+            keeps.add(urn)
+            waiting.extend(dependencies[urn])
+    return frozenset(known[urn].logical_name for urn in keeps)
 
 
 def _as_known(old: Known, needs: tuple[str, ...]) -> PlannedResource:

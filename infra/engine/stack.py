@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-import socket
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-import psutil
 from pulumi import automation
 
 from infra.drivers.registry import driver_for_preview, driver_named
@@ -17,24 +15,26 @@ from infra.engine.changes import Change, DestroyResult, Preview, UpResult
 from infra.engine.deployment import (
     Deployment,
     Held,
+    chosen_names,
     hold_protected,
+    kept,
     known_resources,
     resolve_pending,
     unprotect,
 )
 from infra.engine.drift import drift_of
 from infra.engine.events import Watcher
+from infra.engine.failures import holder_is_gone, lock_holder, told
 from infra.engine.lock import WAIT_SECONDS, estate_lock
 from infra.engine.workspace import open_workspace
-from infra.errors import BadInputError, RefusedError, YiyunError
+from infra.errors import RefusedError
 from infra.estate.plan import PlannedResource, plan_resources
 from infra.program import PROJECT, register
 from infra.provider.hosting import ATTACH_VARIABLE, hosted
 from infra.provider.plugin import EstateProvider
-from infra.resources import PROTECTED_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from infra.estate.model import Estate
@@ -150,17 +150,23 @@ class Engine:
 
     def outputs(self) -> dict[str, Any]:
         """`hosts` and `elastic_ips`, each name → address, as the last `up` left them."""
-        return {name: output.value for name, output in self._open().outputs().items()}
+        with told():
+            return {name: output.value for name, output in self._open().outputs().items()}
 
-    def _locked(self, command: str) -> Any:
-        return _Recovered(self, command)
+    @contextmanager
+    def _locked(self, command: str) -> Generator[None]:
+        """The estate's lock, with what a killed run left picked up."""
+        with estate_lock(self.paths, command, self.progress, wait_seconds=self.wait_seconds), told():
+            self.recover()
+            yield
 
     def _open(self) -> automation.Stack:
         if self._stack is None:
             workspace = open_workspace(self.paths, self.estate.state, self.progress)
             if not self.estate.state and self._checkpoint.exists():
                 workspace.select_stack = _selected  # every command names its stack: one engine start less
-            self._stack = automation.Stack.create_or_select(self.estate.estate, workspace)
+            with told():
+                self._stack = automation.Stack.create_or_select(self.estate.estate, workspace)
         return self._stack
 
     def _exists(self) -> bool:
@@ -175,7 +181,8 @@ class Engine:
         if not self.estate.state and self._checkpoint.exists():
             checkpoint = json.loads(self._checkpoint.read_text(encoding="utf-8"))["checkpoint"]
             return cast("Deployment", checkpoint.get("latest") or {})
-        return cast("Deployment", self._open().export_stack().deployment or {})
+        with told():
+            return cast("Deployment", self._open().export_stack().deployment or {})
 
     def _import(self, deployment: Deployment) -> None:
         state, stack = automation.Deployment(version=3, deployment=deployment), self._open()
@@ -205,8 +212,7 @@ class Engine:
         if not self._exists():
             return
         if not self.estate.state and list((self.paths.pulumi / ".pulumi" / "locks").rglob("*.json")):
-            self.progress("clearing the lock of a run that was killed")
-            self._open().cancel()
+            self._clear_lock()
         deployment = self._deployment()
         if deployment.get("pending_operations"):
             find = driver_named(self.estate.provider, self.paths).find
@@ -219,37 +225,26 @@ class Engine:
         """Run an operation with our provider at hand. Raises YiyunError with what went wrong."""
         workspace = self._open().workspace
         provider = EstateProvider(driver_for_preview(self.estate.provider, self.paths))
-        with hosted(provider) as address:
+        with hosted(provider) as address, told(watcher.errors):
             workspace.env_vars = {**workspace.env_vars, ATTACH_VARIABLE: address}
-            try:
-                self._past_stale_locks(call)
-            except automation.CommandError as error:
-                said = watcher.errors() or _last_words(str(error))
-                raise YiyunError(
-                    f"the engine failed: {said}",
-                    hint="correct it and run the same command again: it goes on from here",
-                ) from None
+            self._past_stale_locks(call)
 
     def _past_stale_locks(self, call: Callable[[], object]) -> None:
         try:
             call()
         except automation.ConcurrentUpdateError as error:
-            if not self._cleared_stale_lock(str(error)):
-                holder = _lock_holder(str(error))
+            message = str(error)
+            if not holder_is_gone(message):
                 raise RefusedError(
-                    f"the state of {self.estate.estate} is locked by a run elsewhere: {holder}",
+                    f"the state of {self.estate.estate} is locked by a run elsewhere: {lock_holder(message)}",
                     hint="wait for it to end",
                 ) from None
+            self._clear_lock()
             call()
 
-    def _cleared_stale_lock(self, message: str) -> bool:
-        """Clear the backend's lock when its holder was a process of this machine that is gone."""
-        found = re.search(r"created by \S+?@(\S+) \(pid (\d+)\)", message)
-        if found is None or found[1] != socket.gethostname() or psutil.pid_exists(int(found[2])):
-            return False
+    def _clear_lock(self) -> None:
         self.progress("clearing the lock of a run that was killed")
         self._open().cancel()
-        return True
 
     @staticmethod
     def _refuse_replacement(held: Sequence[Held]) -> None:
@@ -262,68 +257,9 @@ class Engine:
             )
 
 
-class _Recovered:
-    """The estate's lock, with what a killed run left picked up."""
-
-    def __init__(self, engine: Engine, command: str) -> None:
-        self._engine = engine
-        self._lock = estate_lock(engine.paths, command, engine.progress, wait_seconds=engine.wait_seconds)
-
-    def __enter__(self) -> None:
-        self._lock.__enter__()
-        try:
-            self._engine.recover()
-        except BaseException as error:
-            self._lock.__exit__(type(error), error, error.__traceback__)
-            raise
-
-    def __exit__(self, *error: Any) -> None:
-        self._lock.__exit__(*error)
-
-
 def _selected(stack_name: str) -> None:
     """Stands for `pulumi stack select` where the stack is known to exist."""
 
 
-def chosen_names(deployment: Deployment, include: Sequence[str]) -> frozenset[str]:
-    """Logical names of the protected resources that `include` names, logically or physically.
-
-    Raises BadInputError for a name that fits none.
-    """
-    protected = [k for k in known_resources(deployment) if k.kind in PROTECTED_KINDS]
-    chosen: set[str] = set()
-    for name in include:
-        fits = {k.logical_name for k in protected if name in {k.logical_name, k.name}}
-        if not fits:
-            known = ", ".join(k.logical_name for k in protected) or "none"
-            raise BadInputError(f"no protected resource is named {name}", hint=f"protected ones: {known}")
-        chosen |= fits
-    return frozenset(chosen)
-
-
-def kept(deployment: Deployment, removed: frozenset[str]) -> frozenset[str]:
-    """Logical names of what a destroy leaves: protected resources and what they depend on."""
-    dependencies = {r["urn"]: set(r.get("dependencies") or []) for r in deployment.get("resources") or []}
-    known = {k.urn: k for k in known_resources(deployment)}
-    waiting = [u for u, k in known.items() if k.kind in PROTECTED_KINDS and k.logical_name not in removed]
-    keeps: set[str] = set()
-    while waiting:
-        urn = waiting.pop()
-        if urn in known and urn not in keeps:
-            keeps.add(urn)
-            waiting.extend(dependencies[urn])
-    return frozenset(known[urn].logical_name for urn in keeps)
-
-
 def _held_change(held: Held) -> Change:
     return Change(held.logical_name, held.kind, "replace", ())
-
-
-def _lock_holder(message: str) -> str:
-    found = re.search(r"created by (.+)", message)
-    return found[1] if found else "it does not say whose"
-
-
-def _last_words(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if "error:" in line]
-    return lines[-1] if lines else message.strip()[-300:]

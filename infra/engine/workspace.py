@@ -43,7 +43,7 @@ def open_workspace(
         env_vars=_environment(paths, url),
         secrets_provider="passphrase",
         project_settings=settings,
-        pulumi_command=_PinnedCommand(_launcher(paths, ensure_engine(progress))),
+        pulumi_command=_PinnedCommand(launcher(paths, ensure_engine(progress))),
     )
 
 
@@ -93,7 +93,7 @@ def _passphrase(paths: EstatePaths) -> Path:
     return path
 
 
-def _launcher(paths: EstatePaths, engine: Path) -> Path:
+def launcher(paths: EstatePaths, engine: Path) -> Path:
     """A `bin/pulumi` that runs the engine so that the kernel ends it when we end."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:

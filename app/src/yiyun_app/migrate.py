@@ -19,6 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, insert, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import CreateTable
 
 from yiyun_app.errors import DatabaseUnavailableError
 from yiyun_app.retry import ROLLED_BACK, RetryPolicy, error_code
@@ -83,7 +84,8 @@ def migrate(engine: Engine, *, wait_seconds: float = 180.0, holder: str | None =
     with engine.connect() as connection:
         if _found(connection) is not None and serves(_found(connection), expected):
             return False
-        MigrationLease.metadata.create_all(connection, [MigrationLease.metadata.tables["migration_lease"]])
+        lease_table = MigrationLease.metadata.tables["migration_lease"]
+        connection.execute(CreateTable(lease_table, if_not_exists=True))
         connection.commit()
         _wait_for_lease(connection, me, wait_seconds)
         try:

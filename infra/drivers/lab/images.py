@@ -116,7 +116,7 @@ def ensure_image(name: str, progress: Progress) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         newest = newest_build(folder)
-        if newest is not None and is_fresh(newest / "rootfs"):
+        if newest is not None and is_fresh(newest):
             return newest / "rootfs"
         remove_half_built(folder)
         return _build(name, recipe, folder, progress) / "rootfs"

@@ -48,9 +48,9 @@ def realise(paths: EstatePaths, progress: Progress, *, full: bool = True) -> Rea
         precheck(paths, desired)
         if full:
             _images(paths, desired, progress)
-            mounts.share(paths.lab)
         changed = _network(paths, desired)
         if full:
+            mounts.share(paths.lab)
             changed += _machines(paths, desired, progress)
             changed += _helpers(paths, desired)
             changed += _surplus(paths, desired)

@@ -240,7 +240,8 @@ def _forwarding(desired: Desired, router: str, groups: tuple[Group, ...]) -> Ite
         yield "    jump groups"
         yield "  }"
     yield "  chain input {"
-    yield "    type filter hook input priority filter; policy drop;"
+    policy = "accept" if router == INTERNET else "drop"  # the outside world has servers of its own
+    yield f"    type filter hook input priority filter; policy {policy};"
     yield '    iifname "lo" accept'
     yield "    ct state established,related accept"
     yield "  }"

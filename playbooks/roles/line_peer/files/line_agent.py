@@ -23,7 +23,10 @@ from typing import Any
 CONFIGURATION = Path("/etc/yiyun-line.json")
 STATE = Path("/run/yiyun-line.json")
 ECHO_REQUEST, ECHO_REPLY = 8, 0
-HANDSHAKE_PERIOD_SECONDS = 2.0
+SLOW_PERIOD_SECONDS = 2.0
+"""How often handshakes are read and the route is looked at: each costs a process."""
+LATEST_ANSWER_SECONDS = 1.0
+"""Answers later than this are worth nothing: the path counts as lost."""
 ROUTE_METRIC = "50"
 
 
@@ -90,35 +93,39 @@ def echo_request(identity: int, sequence: int) -> bytes:
     return struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(bare), identity, sequence)
 
 
-def is_reply(packet: bytes, identity: int, sequence: int) -> bool:
-    """Whether an IP packet is the answer to that request."""
+def reply_sequence(packet: bytes, identity: int) -> int | None:
+    """Sequence of the request that an IP packet answers, or None when it is no answer to us."""
     if not packet:
-        return False
+        return None
     icmp = packet[(packet[0] & 0x0F) * 4 :][:8]
     if len(icmp) < 8:
-        return False
-    kind, _, _, found_identity, found_sequence = struct.unpack("!BBHHH", icmp)
-    return (kind, found_identity, found_sequence) == (ECHO_REPLY, identity, sequence)
+        return None
+    kind, _, _, found_identity, sequence = struct.unpack("!BBHHH", icmp)
+    return int(sequence) if (kind, found_identity) == (ECHO_REPLY, identity) else None
 
 
 @dataclass
 class Prober:
-    """Sends one echo request through each tunnel and waits for the answers."""
+    """Sends one echo request a round through each tunnel; an answer may come in a later round."""
 
     paths: list[TunnelPath]
     identity: int = field(default_factory=lambda: os.getpid() & 0xFFFF)
     sequence: int = 0
+    sent: dict[int, float] = field(default_factory=dict[int, float])
+    """When each recent request was sent, by sequence."""
     sockets: dict[str, socket.socket] = field(default_factory=dict[str, socket.socket])
 
     def round(self, seconds: float) -> dict[str, float | None]:
-        """Round-trip time (milliseconds) by path; None: no answer within `seconds`."""
+        """Round-trip time (milliseconds) by path of what came within `seconds`; None: nothing came."""
         self.sequence = (self.sequence + 1) & 0xFFFF
         started = time.monotonic()
+        self.sent = {n: at for n, at in self.sent.items() if started - at <= LATEST_ANSWER_SECONDS}
+        self.sent[self.sequence] = started
         result: dict[str, float | None] = {path.name: None for path in self.paths}
         waiting = {sock: path for path in self.paths if (sock := self._send(path)) is not None}
         while waiting and (left := started + seconds - time.monotonic()) > 0:
             for sock in select(list(waiting), [], [], left)[0]:
-                self._receive(sock, waiting, result, started)
+                self._receive(sock, waiting, result)
         time.sleep(max(0.0, started + seconds - time.monotonic()))
         return result
 
@@ -127,7 +134,6 @@ class Prober:
         sock: socket.socket,
         waiting: dict[socket.socket, TunnelPath],
         result: dict[str, float | None],
-        started: float,
     ) -> None:
         path = waiting[sock]
         try:
@@ -136,9 +142,11 @@ class Prober:
             self._forget(path)
             del waiting[sock]
             return
-        if is_reply(packet, self.identity, self.sequence):
-            result[path.name] = round((time.monotonic() - started) * 1000, 2)
-            del waiting[sock]
+        sequence = reply_sequence(packet, self.identity)
+        if sequence in self.sent:
+            result[path.name] = round((time.monotonic() - self.sent[sequence]) * 1000, 2)
+            if sequence == self.sequence:
+                del waiting[sock]
 
     def _send(self, path: TunnelPath) -> socket.socket | None:
         try:
@@ -168,6 +176,19 @@ def route_command(network: str, path: TunnelPath) -> list[str]:
     """`ip` argv that sends the cloud's network over a path."""
     where = ["dev", path.interface, "src", path.source, "metric", ROUTE_METRIC]
     return ["ip", "route", "replace", network, *where]
+
+
+def switch(network: str, to: TunnelPath, others: list[TunnelPath]) -> bool:
+    """Send the cloud's network over `to`, and end the connections begun on the other paths.
+
+    They cannot live on (each gateway knows its own tunnel's address only). Where the kernel cannot end them
+    (no INET_DIAG_DESTROY), the host's own rules reset them at their next packet.
+    """
+    if subprocess.run(route_command(network, to), check=False).returncode != 0:
+        return False
+    for other in others:
+        subprocess.run(["ss", "-K", "src", other.source], capture_output=True, check=False)
+    return True
 
 
 def routed_interface(network: str) -> str:
@@ -237,22 +258,18 @@ def run(configuration: dict[str, Any]) -> None:
     healths, prober = {name: Health() for name in order}, Prober(paths)
     current = routed_interface(network)
     active = next((path.name for path in paths if path.interface == current), None)
-    ages, ages_at = dict[str, float | None](), 0.0
+    ages, looked_at, routed = dict[str, float | None](), 0.0, current
     while True:
         for name, rtt in prober.round(float(configuration["probe_seconds"])).items():
             healths[name].observe(rtt, rules)
         chosen, now = choose(active, order, healths), time.time()
-        if (
-            chosen is not None
-            and healths[chosen].up
-            and (chosen != active or routed_interface(network) != by_name[chosen].interface)
-        ):
-            done = subprocess.run(route_command(network, by_name[chosen]), check=False)
-            if done.returncode == 0:
-                print(f"path: {active} -> {chosen}", flush=True)  # noqa: T201  the journal
-                active = chosen
-        if now - ages_at >= HANDSHAKE_PERIOD_SECONDS:
-            ages, ages_at = handshake_ages(paths, now), now
+        if now - looked_at >= SLOW_PERIOD_SECONDS:
+            ages, routed, looked_at = handshake_ages(paths, now), routed_interface(network), now
+        to = by_name[chosen] if chosen is not None and healths[chosen].up else None
+        moves = to is not None and to.interface != routed
+        if to and moves and switch(network, to, [path for path in paths if path != to]):
+            print(f"path: {active} -> {chosen}", flush=True)  # noqa: T201  the journal
+            active, routed = to.name, to.interface
         write_state(state_of(paths, healths, ages, active, now))
 
 

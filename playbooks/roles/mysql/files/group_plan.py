@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    Contains = Callable[[str, str], bool]
+
 Action = Literal["none", "bootstrap", "join", "stop", "wait", "refuse"]
-Contains = Callable[[str, str], bool] if TYPE_CHECKING else object
-"""`contains(whole, part)`: whether GTID set `whole` holds every transaction of `part`."""
 
 PRESENT = ("ONLINE", "RECOVERING")
 
@@ -64,7 +64,8 @@ def make_plan(members: Sequence[Seen], contains: Contains, without: Collection[s
     """The next step towards one group of all members.
 
     `members`: every configured member, in order of preference. `without`: silent members whose
-    transactions the operator gives up for a bootstrap.
+    transactions the operator gives up for a bootstrap. `contains(whole, part)`: whether the GTID set `whole`
+    holds every transaction of `part`.
     """
     serving = [m for m in members if m.serves]
     if serving:

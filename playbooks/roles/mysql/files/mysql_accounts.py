@@ -12,8 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Account:
-    """One user, the hosts it may come from, and its rights as `PRIVILEGES ON object`, the way SHOW GRANTS
-    prints them."""
+    """One user, the hosts it may come from, and its rights: `PRIVILEGES ON object`, as SHOW GRANTS has it."""
 
     user: str
     hosts: tuple[str, ...]
@@ -34,7 +33,13 @@ class Wanted:
     def parse(cls, raw: dict[str, Any]) -> Wanted:
         """From the JSON object on stdin. Raises TypeError or KeyError when a part is missing."""
         accounts = tuple(
-            Account(**{**a, "hosts": tuple(a["hosts"]), "grants": tuple(a["grants"])})
+            Account(
+                user=a["user"],
+                hosts=tuple(a["hosts"]),
+                password=a["password"],
+                grants=tuple(a["grants"]),
+                require_ssl=a.get("require_ssl", True),
+            )
             for a in raw["accounts"]
         )
         return cls(dict(raw["schemas"]), accounts, tuple(raw["probe"]))
@@ -66,11 +71,10 @@ def account_changes(account: Account, existing: dict[str, set[str]]) -> list[Cha
             statement = f"CREATE USER {name} IDENTIFIED BY %s REQUIRE {require}"
             changes.append(Change(f"account {name}", statement, (account.password,)))
         held = existing.get(host, set())
-        for grant in account.grants:
-            if grant not in held:
-                changes.append(Change(f"{name} may {grant}", f"GRANT {grant} TO {name}"))
-        for grant in sorted(held - set(account.grants)):
-            changes.append(Change(f"{name} no longer {grant}", f"REVOKE {grant} FROM {name}"))
+        missing = [grant for grant in account.grants if grant not in held]
+        surplus = sorted(held - set(account.grants))
+        changes += [Change(f"{name} may {grant}", f"GRANT {grant} TO {name}") for grant in missing]
+        changes += [Change(f"{name} no longer {grant}", f"REVOKE {grant} FROM {name}") for grant in surplus]
     changes += [
         Change(f"no account `{account.user}`@`{host}`", f"DROP USER `{account.user}`@`{host}`")
         for host in sorted(existing.keys() - set(account.hosts))

@@ -57,7 +57,14 @@ class Group:
     def load(cls, path: Path) -> Group:
         """Read the group's file. Raises OSError or ValueError."""
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**raw, "admin": Login(**raw["admin"]), "recovery": Login(**raw["recovery"])})
+        return cls(
+            name=raw["name"],
+            members=dict(raw["members"]),
+            port=int(raw["port"]),
+            ca=raw["ca"],
+            admin=Login(**raw["admin"]),
+            recovery=Login(**raw["recovery"]),
+        )
 
     def connect(self, member: str, read_seconds: float = 5) -> Any:
         """An administrator's connection to a member, over TLS that proves its address."""
@@ -90,7 +97,7 @@ def observe(group: Group, member: str) -> Seen:
             cursor.execute(RECEIVED)
             received = (cursor.fetchone() or ("",))[0]
             cursor.execute(VIEW)
-            rows = cursor.fetchall()
+            rows: list[tuple[str, str, str]] = list(cursor.fetchall())
     except (pymysql.MySQLError, OSError) as error:
         return Seen(member, answered=False, problem=_short(error))
     names = {address: name for name, address in group.members.items()}
@@ -103,7 +110,7 @@ def observe(group: Group, member: str) -> Seen:
 def observe_all(group: Group) -> list[Seen]:
     """Ask every configured member at once, in order of preference."""
     with ThreadPoolExecutor(len(group.members)) as pool:
-        return list(pool.map(lambda name: observe(group, name), group.members))
+        return list(pool.map(observe, [group] * len(group.members), group.members))
 
 
 def plan_of(group: Group, seen: Sequence[Seen], without: Collection[str] = ()) -> Plan:

@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 """Says over HTTP whether this MySQL member may be the writer; its last word is a commit.
 
-A member's own tables lie: for seconds after a thaw, and for as long as a quorum is lost. So besides the tables
-(state, majority, read-only) two proofs count, each in a thread of its own, answered from its last success
-with its age:
+A member's own tables lie: for seconds after a thaw, and for as long as a quorum is lost. So besides the
+tables (state, majority, read-only) two proofs count, each in a thread of its own, answered from its last
+success with its age:
 
-- the *barrier*: a read that waits until everything acknowledged so far is applied here, which needs the others'
-  agreement but writes nothing. So its deadline is short, and it tells a member that is cut off, or behind, at
-  once. (A look at the queue alone would not do: it is empty on a member that receives nothing, and not empty
-  for a moment on every healthy one.)
-- the *commit*: an update of this member's row in a probe table, after such a barrier. It shows that the member
-  can really take a write; it waits for the disk, so its deadline is longer, and it runs seldom, because each one
-  is a transaction of the whole group.
+- the *barrier*: a read that waits until everything acknowledged so far is applied here, which needs the
+  others' agreement but writes nothing. So its deadline is short, and it tells a member that is cut off, or
+  behind, at once. (A look at the queue alone would not do: it is empty on a member that receives nothing, and
+  not empty for a moment on every healthy one.)
+- the *commit*: an update of this member's row in a probe table, after such a barrier. It shows that the
+  member can really take a write; it waits for the disk, so its deadline is longer, and it runs seldom,
+  because each one is a transaction of the whole group.
 
 A proof fails when no success is young enough: one that is late does not matter when the next one is in time.
 `GET /` is 200 or 503, `GET /state` always 200 with the same body for screens.
@@ -28,7 +28,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pymysql
 
@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Proof:
-    """The last success of a proof (`begun`: monotonic seconds, 0 = never) and, if it came later, a failure."""
+    """The last success of a proof (`begun`: monotonic seconds, 0 = never) and a failure since."""
 
     begun: float = 0.0
     seconds: float = 0.0
@@ -187,10 +187,13 @@ class Client:
             raise
 
     def close(self) -> None:
-        """Drop the connection without a word to the server: it may not be listening."""
+        """Drop the connection without a word to the server: it may not be listening.
+
+        pymysql has no public way to close without a QUIT.
+        """
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection._force_close()  # noqa: SLF001 - pymysql has no public way to close without a QUIT
+            connection._force_close()
 
     def _open(self) -> Any:
         return pymysql.connect(
@@ -254,7 +257,14 @@ class Agent:
             return Sample(now, problem=_short(error))
         view = tuple(tuple(pair.split("=", 1)) for pair in members.split(",") if pair)
         return Sample(
-            now, state, int(online), bool(drained), int(queue), bool(writable), executed.replace("\n", ""), view
+            now,
+            state,
+            int(online),
+            bool(drained),
+            int(queue),
+            bool(writable),
+            executed.replace("\n", ""),
+            view,
         )
 
     def _barrier(self) -> None:
@@ -290,7 +300,11 @@ def body_of(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     """What both answers carry; ages in seconds."""
     now, sample = time.monotonic(), agent.sample
     proofs = {
-        name: {"age": round(now - p.begun, 3) if p.begun else None, "seconds": p.seconds, "problem": p.problem}
+        name: {
+            "age": round(now - p.begun, 3) if p.begun else None,
+            "seconds": p.seconds,
+            "problem": p.problem,
+        }
         for name, p in (("barrier", agent.barrier), ("commit", agent.commit))
     }
     return {
@@ -320,7 +334,7 @@ class Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.agent.settings.address, self.agent.settings.port
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the parent's signature
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that hung up is no event."""
 
 
@@ -328,21 +342,21 @@ class Answer(BaseHTTPRequestHandler):
     """One question."""
 
     timeout = 2
-    server: Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the parent's name
+    def do_GET(self) -> None:
         """Answer / and /state."""
-        verdict = self.server.agent.verdict()
+        agent = cast("Server", self.server).agent
+        verdict = agent.verdict()
         known = self.path in {"/", "/state"}
         code = 404 if not known else 200 if verdict.ready or self.path == "/state" else 503
-        text = json.dumps(body_of(self.server.agent, verdict)).encode() if known else b"{}"
+        text = json.dumps(body_of(agent, verdict)).encode() if known else b"{}"
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the parent's signature
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's signature
         """Twenty questions a second are not news."""
 
 

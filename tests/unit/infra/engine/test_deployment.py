@@ -6,11 +6,11 @@ from infra.drivers.base import Actual
 from infra.engine.deployment import (
     destructive_changes,
     hold_protected,
+    kept,
     known_resources,
     resolve_pending,
     unprotect,
 )
-from infra.engine.stack import kept
 from infra.estate.plan import PlannedResource
 from infra.resources import Disk, ElasticIp, Vpc
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from infra.engine.workspace import backend_url
+from infra.engine.workspace import backend_url, launcher
 from infra.paths import EstatePaths
 
 
@@ -20,3 +24,28 @@ from infra.paths import EstatePaths
 )
 def test_a_local_backend_keeps_no_attribute_files(given: str, used: str) -> None:
     assert backend_url(EstatePaths("lab", Path("/srv")), given) == used
+
+
+PARENT = """
+import subprocess, sys
+engine = subprocess.Popen([sys.argv[1], "600"])
+print(engine.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_engine_ends_with_the_run_that_started_it(tmp_path: Path) -> None:
+    script = launcher(EstatePaths("lab", tmp_path), Path("/bin/sleep"))
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        engine = psutil.Process(int(run.stdout.readline()))
+        deadline = time.monotonic() + 10
+        while engine.name() != "sleep" and time.monotonic() < deadline:
+            time.sleep(0.01)  # the launcher is a shell and setpriv before it is the engine
+        run.kill()
+        _, alive = psutil.wait_procs([engine], timeout=10)
+    for process in alive:
+        process.kill()
+    assert not alive

@@ -1,0 +1,74 @@
+"""Who the writer is, from the router's own answers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SOURCE = Path(__file__).parents[3] / "playbooks/roles/db_router/files/yiyun_db_writer.py"
+EMPTY = "# table: writer, type: integer, size:2, used:0\n\n"
+HELD = EMPTY.replace("used:0\n\n", "used:1\n") + (
+    "0x7f0c: key=1 use=0 exp=0 shard=0 server_id=2 server_key=db-2\n\n"
+)
+
+
+@pytest.fixture(scope="module")
+def command() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("yiyun_db_writer", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stat(*statuses: str) -> str:
+    rows = [f"writer,db-{i},{5 if i == 2 else 0},{s},L7OK" for i, s in enumerate(statuses, 1)]
+    return "\n".join(["# pxname,svname,scur,status,check_status", *rows, "writer,BACKEND,0,UP,", ""])
+
+
+def test_the_member_in_the_shared_table_is_the_writer(command: ModuleType) -> None:
+    found = command.writer_of(HELD, stat("UP", "UP", "UP"))
+    assert (found["writer"], found["held"]) == ("db-2", True)
+    assert found["members"][1] == {
+        "name": "db-2",
+        "up": True,
+        "status": "UP",
+        "check": "L7OK",
+        "sessions": 5,
+    }
+
+
+def test_before_the_first_session_it_is_the_first_member_that_is_up(command: ModuleType) -> None:
+    found = command.writer_of(EMPTY, stat("DOWN", "UP", "UP"))
+    assert (found["writer"], found["held"]) == ("db-2", False)
+
+
+def test_a_held_member_that_is_down_is_no_writer(command: ModuleType) -> None:
+    found = command.writer_of(HELD, stat("UP", "DOWN 1/2", "UP"))
+    assert (found["writer"], found["held"]) == ("db-1", False)
+
+
+def test_with_no_member_up_there_is_no_writer(command: ModuleType) -> None:
+    assert command.writer_of(HELD, stat("DOWN", "DOWN", "MAINT"))["writer"] is None
+
+
+def test_a_member_that_is_going_down_still_counts_as_up(command: ModuleType) -> None:
+    assert command.writer_of(HELD, stat("UP", "UP 1/2", "UP"))["writer"] == "db-2"
+
+
+def test_no_router_is_an_error_with_a_reason(
+    command: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_question: str) -> str:
+        raise FileNotFoundError("no socket")
+
+    monkeypatch.setattr(command, "ask", refuse)
+    assert command.main() == 1
+    assert "no socket" in capsys.readouterr().out

@@ -1,0 +1,223 @@
+"""The health agent's verdict, with the lies that a member is known to tell."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+SOURCE = Path(__file__).parents[3] / "playbooks/roles/mysql_health/files/mysql_health_agent.py"
+NOW = 1000.0
+
+
+@pytest.fixture(scope="module")
+def agent() -> ModuleType:
+    pytest.importorskip("pymysql")
+    spec = importlib.util.spec_from_file_location("mysql_health_agent", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mysql_health_agent"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def settings(agent: ModuleType) -> Any:
+    return agent.Settings(member="db-1", address="127.0.0.1", port=0, configured=3)
+
+
+def well(agent: ModuleType) -> Any:
+    """Everything known of a member that is well, at NOW."""
+    sample = agent.Sample(NOW - 0.1, "ONLINE", 3, drained=True, queue=0, writable=True)
+    barrier, commit = agent.Proof(NOW - 0.2, 0.001), agent.Proof(NOW - 0.9, 0.01)
+    return agent.Known(sample, barrier, commit, last_tick=NOW - 0.05)
+
+
+def reasons(agent: ModuleType, settings: Any, known: Any) -> str:
+    verdict = agent.judge(settings, NOW, known)
+    assert verdict.ready == (not verdict.reasons)
+    return "; ".join(verdict.reasons)
+
+
+def with_sample(agent: ModuleType, **changes: Any) -> Any:
+    known = well(agent)
+    return replace(known, sample=replace(known.sample, **changes))
+
+
+def test_a_member_that_is_well_is_ready(agent: ModuleType, settings: Any) -> None:
+    assert reasons(agent, settings, well(agent)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"state": "RECOVERING"}, "the member is RECOVERING"),
+        ({"online": 1}, "1 of 3 members are ONLINE, not 2"),
+        ({"writable": False}, "read-only"),
+        ({"problem": "connection refused"}, "connection refused"),
+        ({"at": NOW - 5}, "its last answer is too old"),
+    ],
+)
+def test_each_fact_of_the_tables_can_refuse_alone(
+    agent: ModuleType, settings: Any, changes: dict[str, Any], said: str
+) -> None:
+    assert said in reasons(agent, settings, with_sample(agent, **changes))
+
+
+def test_the_majority_is_of_the_configured_members_not_of_the_group(agent: ModuleType, settings: Any) -> None:
+    assert reasons(agent, replace(settings, configured=5), with_sample(agent, online=2)) != ""
+
+
+def test_a_smaller_group_serves_when_the_operator_says_so(agent: ModuleType, settings: Any) -> None:
+    allowed = replace(settings, allow_smaller_group=True)
+    assert reasons(agent, allowed, with_sample(agent, online=1)) == ""
+
+
+def test_a_backlog_seen_for_a_moment_does_not_refuse(agent: ModuleType, settings: Any) -> None:
+    assert reasons(agent, settings, with_sample(agent, drained=False, queue=2)) == ""
+
+
+def test_nothing_is_assumed_before_the_first_answers(agent: ModuleType, settings: Any) -> None:
+    never = agent.Known(None, agent.Proof(), agent.Proof(), last_tick=NOW)
+    said = reasons(agent, settings, never)
+    assert "has not answered" in said
+    assert "no barrier" in said
+    assert "no commit" in said
+
+
+def test_a_quorum_cut_is_seen_although_every_table_says_well(agent: ModuleType, settings: Any) -> None:
+    hanging = replace(well(agent), barrier=agent.Proof(NOW - 0.9, 0.001, "timed out"))
+    assert "the last barrier is too old (timed out)" in reasons(agent, settings, hanging)
+
+
+def test_one_late_barrier_does_not_refuse(agent: ModuleType, settings: Any) -> None:
+    late = replace(well(agent), barrier=agent.Proof(NOW - 0.6, 0.001, "timed out"))
+    assert reasons(agent, settings, late) == ""
+
+
+def test_a_member_that_cannot_commit_is_refused_although_it_agrees(agent: ModuleType, settings: Any) -> None:
+    full = replace(well(agent), commit=agent.Proof(NOW - 4.5, 0.01, "the disk is full"))
+    assert "the disk is full" in reasons(agent, settings, full)
+
+
+def test_a_thawed_host_is_refused_before_its_own_loop_has_run(agent: ModuleType, settings: Any) -> None:
+    """Frozen for 10 s right after good answers: the first question comes before anything is renewed."""
+    frozen = replace(well(agent), last_tick=NOW - 10)
+    assert "stood still for 10.0 s" in reasons(agent, settings, frozen)
+
+
+def test_proofs_from_before_a_thaw_never_count(agent: ModuleType, settings: Any) -> None:
+    """A proof begun before the freeze looks young when only the loop's own time is looked at."""
+    thawed = replace(well(agent), not_before=NOW - 0.1)
+    said = reasons(agent, settings, thawed)
+    assert "the last barrier is from before a doubt" in said
+    assert "the last commit is from before a doubt" in said
+
+
+def test_proofs_begun_after_a_thaw_count(agent: ModuleType, settings: Any) -> None:
+    fresh = agent.Proof(NOW - 0.05, 0.001)
+    assert (
+        reasons(agent, settings, replace(well(agent), barrier=fresh, commit=fresh, not_before=NOW - 0.1))
+        == ""
+    )
+
+
+class Said:
+    """A connection that takes its time, in place of the server's."""
+
+    def __init__(self, clock: list[float], takes: float, error: Exception | None = None) -> None:
+        self.clock, self.takes, self.error = clock, takes, error
+
+    def run(self, statement: str, arguments: tuple[str, ...]) -> None:
+        self.clock[0] += self.takes
+        if self.error:
+            raise self.error
+
+
+def proved(
+    agent: ModuleType, monkeypatch: pytest.MonkeyPatch, takes: float, error: Exception | None = None
+) -> Any:
+    clock = [NOW]
+    monkeypatch.setattr(agent.time, "monotonic", lambda: clock[0])
+    return agent.prove(Said(clock, takes, error), "SELECT 1", (), 0.3, agent.Proof(990.0, 0.1))
+
+
+def test_a_success_counts_from_when_it_began(agent: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert proved(agent, monkeypatch, 0.2).begun == NOW
+
+
+def test_a_success_that_slept_through_a_freeze_is_none(
+    agent: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = proved(agent, monkeypatch, 12.0)
+    assert last.begun == 990.0
+    assert "12.00 s" in last.problem
+
+
+def test_a_failure_keeps_the_last_success_and_says_why(
+    agent: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = proved(agent, monkeypatch, 0.1, OSError("broken pipe"))
+    assert (last.begun, last.problem) == (990.0, "broken pipe")
+
+
+@pytest.fixture
+def served(agent: ModuleType, settings: Any) -> Iterator[Any]:
+    """An agent whose HTTP side runs, and none of its threads."""
+    found = agent.Agent(settings, "secret")
+    server = agent.Server(found)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    found.port = server.socket.getsockname()[1]
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ask(served: Any, path: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_member_that_is_not_ready_answers_503_with_reasons(served: Any) -> None:
+    status, body = ask(served, "/")
+    assert status == 503
+    assert "no commit has succeeded yet" in body["reasons"]
+    assert "secret" not in json.dumps(body)
+
+
+def test_the_screen_gets_its_answer_from_a_member_that_is_not_ready(served: Any) -> None:
+    status, body = ask(served, "/state")
+    assert (status, body["ready"], body["member"]) == (200, False, "db-1")
+
+
+def test_a_member_that_is_well_answers_200(agent: ModuleType, served: Any) -> None:
+    now = agent.time.monotonic()
+    served.sample = agent.Sample(now, "ONLINE", 3, writable=True, members=(("10.0.0.1", "ONLINE"),))
+    served.barrier = served.commit = agent.Proof(now, 0.001)
+    served.last_tick = now + 5
+    status, body = ask(served, "/")
+    assert (status, body["reasons"]) == (200, [])
+    assert body["sample"]["members"] == {"10.0.0.1": "ONLINE"}
+
+
+def test_an_unknown_page_is_none(served: Any) -> None:
+    assert ask(served, "/elsewhere")[0] == 404
