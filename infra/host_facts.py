@@ -34,7 +34,7 @@ def main() -> None:
     if "line-peer" in services:
         facts["line"] = file_json(Path("/run/yiyun-line.json"))
     if "collector" in services:
-        facts["collector"] = command_json(["yiyun-gateway", "status", "--json"])
+        facts["collector"] = command_json(["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"])
     sys.stdout.write(json.dumps(facts))
 
 

@@ -99,8 +99,8 @@ def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
     members = [
         {
             "name": h.name,
-            "state": (facts[h.name].get("mysql") or {}).get("member_state", "UNREACHABLE"),
-            "health": (facts[h.name].get("mysql") or {}).get("healthy", False),
+            "state": ((facts[h.name].get("mysql") or {}).get("sample") or {}).get("state") or "UNREACHABLE",
+            "may_write": (facts[h.name].get("mysql") or {}).get("ready", False),
         }
         for h in estate.hosts_with("db")
     ]
@@ -120,7 +120,7 @@ def line_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
         {"name": g, "up": bool(paths.get(g, {}).get("up")), "rtt_ms": paths.get(g, {}).get("rtt_ms")}
         for g in estate.line.gateways
     ]
-    return {"up": any(e["up"] for e in entries), "path": seen.get("active"), "paths": entries}
+    return {"up": any(e["up"] for e in entries), "path": seen.get("path"), "paths": entries}
 
 
 def platform_status(estate: Estate, facts: dict[str, Facts]) -> list[dict[str, Any]]:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 BOOT = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())), 'agent', 'exec'))"
 """What the host's Python is told: take so many bytes of program from standard input and run them."""
+START_S = 40.0
+"""How long an agent may take to start: by SSH through a bastion, on a busy machine."""
 REPLY_S = 15.0
-"""How long a reply may take, beyond the probes' own deadline; starting by SSH takes the most of it."""
+"""How long a reply may take, beyond the probes' own deadline."""
 LINE_LIMIT = 1 << 20
 
 
@@ -41,13 +43,21 @@ class Agent:
 
     @classmethod
     async def start(cls, host: str, argv: Sequence[str]) -> Agent:
-        """Run the agent by `argv` (what reaches the host, followed by `agent_argv`)."""
+        """Run the agent by `argv` (what reaches the host, followed by `agent_argv`) and hear that it runs.
+
+        Raises YiyunError, naming the host, when it does not.
+        """
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             *argv, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE_LIMIT
         )
         agent = cls(host, process)
-        await agent._send(agent_program())
+        try:
+            await agent._send(agent_program())
+            await agent._ask({"source_for": "127.0.0.1"}, START_S)
+        except YiyunError:
+            await agent.stop()
+            raise
         return agent
 
     async def listen(self, address: str, tcp: Sequence[int], udp: Sequence[int]) -> frozenset[str]:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 0.9
 """Under Linux's first retransmission of a SYN (1 s): one packet a try."""
+STARTING_TOGETHER = 4
+"""Agents started at a time: each may be a new SSH connection through the same bastion."""
 SECOND_DEADLINE_S = 2.5
 """A surprise is tried again with more patience before it is reported: hosts share processors."""
 ROUNDS: tuple[frozenset[str], ...] = (frozenset({"fabric", "gateway", "apart"}), frozenset({"line"}))
@@ -130,8 +132,11 @@ class _Run:
         self.progress(f"probing from {len(names)} hosts")
         started: dict[str, Agent] = {}
 
+        turn = asyncio.Semaphore(STARTING_TOGETHER)
+
         async def start(name: str) -> None:
-            started[name] = await Agent.start(name, self.reach.argv(name))
+            async with turn:
+                started[name] = await Agent.start(name, self.reach.argv(name))
 
         try:
             await asyncio.gather(*(start(name) for name in names))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from infra.paths import EstatePaths
     from infra.verify.results import Scope
 
+CONNECT_S = 20
+"""More than people's own SSH connections get: the probe makes several at once."""
+
 
 class Reaching(Protocol):
     """What the probe needs of the world."""
@@ -49,7 +52,8 @@ class BySsh:
 
     def argv(self, host: str) -> list[str]:
         """OpenSSH, with the estate's configuration and pinned keys."""
-        return ssh_argv(self.paths, host, agent_argv())
+        program, *rest = ssh_argv(self.paths, host, agent_argv())
+        return [program, "-o", f"ConnectTimeout={CONNECT_S}", *rest]
 
     def reset(self) -> None:
         """There is nothing to empty."""

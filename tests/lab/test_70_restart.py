@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab.names import prefix
-from tests.lab.hospital import results_at_platform, send_results
+from tests.lab.hospital import arrive, new_results
 
 if TYPE_CHECKING:
     from tests.lab.harness import Lab
@@ -25,21 +25,23 @@ def reboot(estate: str) -> None:
 
 
 def test_stop_then_up_returns_everything(lab: Lab) -> None:
-    sent = send_results(lab, 3)
+    orders = new_results(lab, 3)
+    arrive(lab, orders)
     assert lab.yiyun("lab", "stop").code == 0
     assert lab.yiyun("status").code == 1
     returned = lab.yiyun("lab", "up", "--yes")
     assert returned.code == 0, returned.json
     assert returned.json["status"]["problems"] == []
-    assert results_at_platform(lab, sent) == sent
+    arrive(lab, orders)
 
 
 def test_a_reboot_loses_nothing_and_redeploys_nothing(lab: Lab) -> None:
-    sent = send_results(lab, 3)
+    orders = new_results(lab, 3)
+    arrive(lab, orders)
     reboot(lab.estate.estate)
     returned = lab.yiyun("lab", "up", "--yes")
     assert returned.code == 0, returned.json
     steps = {s["name"] for s in returned.json["steps"]}
     assert steps == {"machine", "realise", "reach", "recover"}
-    assert results_at_platform(lab, sent) == sent
+    arrive(lab, orders)
     assert lab.yiyun("preview", "--exit-code").code == 0

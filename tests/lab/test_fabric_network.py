@@ -87,17 +87,25 @@ def test_what_one_group_does_not_permit_is_dropped_by_the_fabric(
     assert bed.packets(dropped_by) > before
 
 
-def test_a_spoofed_source_is_dropped(bed: Bed) -> None:
+def test_a_spoofed_source_is_dropped_even_where_its_owner_would_be_let_in(bed: Bed) -> None:
+    bed.group("b", [rule("in", 6000, "10.30.1.77/32", "udp")])
+    bed.realise()
     enter = ["ip", "-n", netns_of(ESTATE, "a"), "address"]
-    subprocess.run([*enter, "add", "10.30.1.99/32", "dev", "eth0"], check=True)
+    subprocess.run([*enter, "add", "10.30.1.77/32", "dev", "eth0"], check=True)
     before = bed.packets("fabric:spoofed")
     try:
-        with bed.socket("a", socket.SOCK_DGRAM) as sender:
-            sender.bind(("10.30.1.99", 0))
-            sender.sendto(b"x", (B, 8080))
-        eventually(lambda: bed.packets("fabric:spoofed") > before)
+        with bed.socket("a", socket.SOCK_DGRAM) as sender, bed.socket("b", socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("", 6000))
+            receiver.settimeout(0.5)
+            sender.bind(("10.30.1.77", 0))
+            sender.sendto(b"x", (B, 6000))
+            eventually(lambda: bed.packets("fabric:spoofed") > before)
+            with pytest.raises(TimeoutError):
+                receiver.recv(10)
     finally:
-        subprocess.run([*enter, "del", "10.30.1.99/32", "dev", "eth0"], check=True)
+        subprocess.run([*enter, "del", "10.30.1.77/32", "dev", "eth0"], check=True)
+        bed.group("b", GROUPS["b"])
+        bed.realise()
 
 
 def test_an_established_connection_survives_a_rules_update(bed: Bed) -> None:

@@ -67,6 +67,11 @@ class Machine:
         return str(host_addresses(self.estate)[self.name])
 
     @property
+    def health_url(self) -> str:
+        """Where its MySQL health agent says whether the member may be the writer: status 200 or 503."""
+        return _health_url(self.estate, self.declared).removesuffix("state")
+
+    @property
     def services(self) -> tuple[Service, ...]:
         """Services it should run."""
         return services_of(self.declared)
@@ -102,7 +107,7 @@ def question_for(estate: Estate, host: DeclaredHost) -> dict[str, Any]:
     if "line-peer" in names:
         commands["line"] = ["cat", "/run/yiyun-line.json"]
     if "collector" in names:
-        commands["collector"] = ["yiyun-gateway", "status", "--json"]
+        commands["collector"] = ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]
     commands["chrony"] = ["chronyc", "-n", "-c", "tracking"]
     return {
         "units": sorted({u for s in services for u in s.units}),

@@ -22,11 +22,11 @@ def healthy() -> dict[str, dict[str, Any]]:
         h.name: {"failed_units": [], "certificates": {"x": leaf}} for h in LAB.hosts
     }
     for name in ("db-1", "db-2", "db-3"):
-        facts[name]["mysql"] = {"member_state": "ONLINE", "healthy": True}
+        facts[name]["mysql"] = {"ready": True, "sample": {"state": "ONLINE"}}
     for name in ("app-1", "app-2"):
         facts[name] |= {"db_writer": {"writer": "db-1"}, "platform": {"ready": True, "version": "1"}}
     paths = [{"name": g, "up": True, "rtt_ms": 1.0} for g in ("ops-1", "app-2")]
-    facts["edge-1"]["line"] = {"active": "ops-1", "paths": paths}
+    facts["edge-1"]["line"] = {"path": "ops-1", "paths": paths}
     return facts
 
 
@@ -46,7 +46,7 @@ def break_host(facts: dict[str, Any]) -> None:
 
 
 def break_member(facts: dict[str, Any]) -> None:
-    facts["db-2"]["mysql"] = {"member_state": "RECOVERING"}
+    facts["db-2"]["mysql"] = {"ready": False, "sample": {"state": "RECOVERING"}}
 
 
 def break_agreement(facts: dict[str, Any]) -> None:

@@ -165,11 +165,14 @@ def test_without_quorum_and_with_a_silent_member_nothing_is_done(planner: Module
     assert "quorum is lost" in reason
 
 
-def test_without_quorum_but_with_everybody_here_the_blocked_member_is_stopped_first(
-    planner: ModuleType,
-) -> None:
+def test_without_quorum_but_with_everybody_here_who_is_left_goes_on_as_the_group(planner: ModuleType) -> None:
     blocked = ("ONLINE", view("db-1", db_2="UNREACHABLE", db_3="UNREACHABLE"))
-    assert plan(planner, {"db-1": blocked, "db-2": "abc", "db-3": "abc"})[:2] == ("stop", ("db-1",))
+    assert plan(planner, {"db-1": blocked, "db-2": "ab", "db-3": "abc"})[:2] == ("force", ("db-1",))
+
+
+def test_without_quorum_a_member_that_lacks_a_transaction_is_stopped_instead(planner: ModuleType) -> None:
+    blocked = ("ONLINE", view("db-1", db_2="UNREACHABLE", db_3="UNREACHABLE"))
+    assert plan(planner, {"db-1": blocked, "db-2": "abcd", "db-3": "abc"})[:2] == ("stop", ("db-1",))
 
 
 def test_one_unreachable_of_three_is_still_a_quorum(planner: ModuleType) -> None:

@@ -98,7 +98,7 @@ def test_nothing_is_assumed_before_the_first_answers(agent: ModuleType, settings
 
 
 def test_a_quorum_cut_is_seen_although_every_table_says_well(agent: ModuleType, settings: Any) -> None:
-    hanging = replace(well(agent), barrier=agent.Proof(NOW - 0.9, 0.001, "timed out"))
+    hanging = replace(well(agent), barrier=agent.Proof(NOW - 1.2, 0.001, "timed out"))
     assert "the last barrier is too old (timed out)" in reasons(agent, settings, hanging)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Contains = Callable[[str, str], bool]
 
-Action = Literal["none", "bootstrap", "join", "stop", "wait", "refuse"]
+Action = Literal["none", "bootstrap", "join", "force", "stop", "wait", "refuse"]
 
 PRESENT = ("ONLINE", "RECOVERING")
 
@@ -75,10 +75,10 @@ def make_plan(members: Sequence[Seen], contains: Contains, without: Collection[s
     if any(m.state == "RECOVERING" and m.has_quorum for m in answering):
         return Plan("wait", reason="a group is forming")
     blocked = tuple(m.name for m in answering if m.state in PRESENT)
-    if blocked and not silent:
-        return Plan("stop", blocked, "quorum is lost; every member answers, so the group can be formed anew")
-    if blocked:
+    if blocked and silent:
         return Plan("refuse", reason=f"quorum is lost: {_list(blocked)} wait(s) for {_why_silent(silent)}")
+    if blocked:
+        return _plan_of_blocked([m for m in answering if m.state in PRESENT], answering, contains)
     return _plan_of_stopped(answering, silent, len(members), contains)
 
 
@@ -98,6 +98,15 @@ def _plan_of_serving(serving: Sequence[Seen], members: Sequence[Seen]) -> Plan:
         return Plan("wait", reason="a member is catching up")
     silent = [m for m in members if not m.answered]
     return Plan("none", reason=f"missing: {_why_silent(silent)}" if silent else "every member is ONLINE")
+
+
+def _plan_of_blocked(blocked: Sequence[Seen], answering: Sequence[Seen], contains: Contains) -> Plan:
+    """Every member answers, so those that wait for a quorum are all that is left of the group."""
+    names = tuple(m.name for m in blocked)
+    complete = any(all(contains(m.gtids, other.gtids) for other in answering) for m in blocked)
+    if complete and all(m.state == "ONLINE" for m in blocked):
+        return Plan("force", names, "quorum is lost, the others are out: who is left goes on as the group")
+    return Plan("stop", names, "quorum is lost, and others hold more: the group is formed anew")
 
 
 def _plan_of_stopped(

@@ -31,6 +31,8 @@ HOLD = Path("/run/yiyun-mysql-group.hold")
 WATCH_SECONDS = 1.0
 START_SECONDS = 300
 """START GROUP_REPLICATION returns once the member is in the view; a join is slow behind a busy donor."""
+BUSY = 3663
+"""The server's error while another START or STOP of the plugin runs: the member's keeper was sooner."""
 FAILED, REFUSED = 1, 3
 
 
@@ -49,6 +51,7 @@ class Group:
     name: str
     members: dict[str, str]
     port: int
+    group_port: int
     ca: str
     admin: Login
     recovery: Login
@@ -61,6 +64,7 @@ class Group:
             name=raw["name"],
             members=dict(raw["members"]),
             port=int(raw["port"]),
+            group_port=int(raw["group_port"]),
             ca=raw["ca"],
             admin=Login(**raw["admin"]),
             recovery=Login(**raw["recovery"]),
@@ -146,8 +150,21 @@ def stop_plugin(cursor: Any) -> None:
     cursor.execute("STOP GROUP_REPLICATION")
 
 
+def force(group: Group, members: Sequence[str]) -> None:
+    """Tell who is left of a group that it is the whole group. The option is empty again whatever happens."""
+    addresses = ",".join(f"{group.members[name]}:{group.group_port}" for name in members)
+    with group.connect(members[0], START_SECONDS) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute("SET GLOBAL group_replication_force_members = %s", (addresses,))
+        finally:
+            cursor.execute("SET GLOBAL group_replication_force_members = ''")
+
+
 def act(group: Group, plan: Plan) -> None:
     """Carry out one step; several members at once."""
+    if plan.action == "force":
+        force(group, plan.members)
+        return
 
     def one(member: str) -> None:
         if plan.action == "stop":
@@ -185,12 +202,15 @@ def converge(group: Group, deadline: float, without: Collection[str], *, check: 
         try:
             act(group, plan)
         except (pymysql.MySQLError, OSError) as error:
-            steps[-1]["error"] = _short(error)
+            if BUSY in error.args:
+                steps.pop()
+            else:
+                steps[-1]["error"] = _short(error)
             time.sleep(0.5)
     if plan.action == "none" and not check:
         leave_offline_mode(group, seen)
     result = {
-        "changed": bool(steps) or (check and plan.action in {"bootstrap", "join", "stop"}),
+        "changed": bool(steps) or (check and plan.action in {"bootstrap", "join", "force", "stop"}),
         "plan": asdict(plan),
         "steps": steps,
         "seconds": round(time.monotonic() - began, 2),

@@ -47,7 +47,7 @@ class Settings:
     sample_deadline: float = 0.3
     barrier_every: float = 0.25
     barrier_deadline: float = 0.3
-    barrier_max_age: float = 0.8
+    barrier_max_age: float = 1.1
     commit_every: float = 1.0
     commit_deadline: float = 2.0
     commit_max_age: float = 4.0
@@ -208,7 +208,8 @@ class Client:
         )
 
 
-BARRIER = "SELECT 1"
+# It must name a table: a statement without one is not held up by the group.
+BARRIER = "SELECT count FROM yiyun_probe.proof WHERE member = %s"
 COMMIT = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
 WAIT_FOR_ALL = "SET SESSION group_replication_consistency = 'BEFORE'"
 
@@ -271,7 +272,7 @@ class Agent:
         settings = self.settings
         client = Client(settings, self.password, settings.barrier_deadline, WAIT_FOR_ALL)
         while True:
-            self.barrier = prove(client, BARRIER, (), settings.barrier_deadline, self.barrier)
+            self.barrier = prove(client, BARRIER, (settings.member,), settings.barrier_deadline, self.barrier)
             time.sleep(settings.retry_every if self.barrier.problem else settings.barrier_every)
 
     def _commit(self) -> None:
