@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-import click
 import typer
+from rich.console import Console
+from typer.exceptions import Abort, TyperException
 
 from cli.verbs import doctor, estate_file, lab, look, provision
 
@@ -38,20 +39,20 @@ def run() -> None:
     """Entry of the console script: the contract's exit codes hold for usage errors too."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(0)
-    except click.ClickException as error:
+    except TyperException as error:
         _usage(error)
         sys.exit(USAGE_EXIT)
-    except click.Abort:
+    except Abort:
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _usage(error: click.ClickException) -> None:
+def _usage(error: TyperException) -> None:
     if "--json" not in sys.argv:
-        error.show()
+        hint = "yiyun --help lists the verbs; every verb has --help"
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]error:[/] {error.format_message()}\n    {hint}"
+        )
         return
     command = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
     problem = {

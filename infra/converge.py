@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from infra.paths import EstatePaths
 
 FORKS = 12
+SSH_OPTIONS = "-o ConnectTimeout=30 -o ControlMaster=auto -o ControlPersist=60s"
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal a process gets when its parent dies."""
 
@@ -76,7 +77,7 @@ def playbook_environment(paths: EstatePaths, estate_file: str, strategy: str = "
         "ANSIBLE_CONFIG": str(playbooks_folder() / "ansible.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(paths.ansible / "tmp"),
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(paths.ansible / "facts"),
-        "ANSIBLE_SSH_ARGS": f"-F {paths.ssh_config} -o ConnectTimeout=30 -o ControlMaster=auto -o ControlPersist=60s",
+        "ANSIBLE_SSH_ARGS": f"-F {paths.ssh_config} {SSH_OPTIONS}",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/yy-{paths.estate}-{os.getuid()}",  # noqa: S108  short: a socket path
         "ANSIBLE_CALLBACK_PLUGINS": str(playbooks_folder() / "callback_plugins"),
         "ANSIBLE_CALLBACKS_ENABLED": "yiyun_events",

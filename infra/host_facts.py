@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ def main() -> None:
     if "line-peer" in services:
         facts["line"] = file_json(Path("/run/yiyun-line.json"))
     if "collector" in services:
-        facts["collector"] = command_json(["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"])
+        facts["collector"] = command_json(
+            ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]
+        )
     sys.stdout.write(json.dumps(facts))
 
 

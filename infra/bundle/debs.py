@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from infra.bundle.lists import preferences
 from infra.bundle.model import LockedFile, sha256_of
+from infra.converge import die_with_parent
 from infra.drivers.lab.commands import Progress, failure_text, run
 from infra.drivers.lab.images import KEYRING, SUITE, debian_mirror
 from infra.errors import YiyunError
@@ -112,6 +113,7 @@ class Apt:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=die_with_parent,
         ) as process:
             for line in process.stdout or ():
                 said.append(line)

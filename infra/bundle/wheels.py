@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from infra.bundle.model import LockedFile, sha256_of
+from infra.converge import die_with_parent
 from infra.drivers.lab.commands import Progress, failure_text
 from infra.errors import YiyunError
 
@@ -127,6 +128,7 @@ def _pip_download(what: list[str], target: Path, progress: Progress) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=die_with_parent,
     ) as process:
         for line in process.stdout or ():
             said.append(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from infra.trust.material import Material
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "docs" / "schemas"
-ESTATE_FILE = Path(__file__).with_name("citest.yaml")
+ESTATE_FILE = Path(os.environ.get("YIYUN_TEST_ESTATE") or Path(__file__).with_name("citest.yaml"))
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,13 @@ def test_members_that_are_out_join_a_group_that_serves(planner: ModuleType) -> N
     assert plan(planner, {"db-1": both, "db-2": both, "db-3": "a"})[:2] == ("join", ("db-3",))
 
 
+def test_a_member_whose_former_self_is_still_listed_waits_until_it_is_expelled(planner: ModuleType) -> None:
+    both = ("ONLINE", view("db-1", "db-2", db_3="UNREACHABLE"))
+    action, _, reason = plan(planner, {"db-1": both, "db-2": both, "db-3": "a"})
+    assert action == "wait"
+    assert "db-3" in reason
+
+
 def test_a_failed_member_joins_again(planner: ModuleType) -> None:
     both = ("ONLINE", view("db-1", "db-2"))
     failed = ("ERROR", {"db-3": "ERROR"})

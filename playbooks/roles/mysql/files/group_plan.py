@@ -91,9 +91,14 @@ def _plan_of_serving(serving: Sequence[Seen], members: Sequence[Seen]) -> Plan:
         )
     if any(m.online != first.online for m in serving):
         return Plan("wait", reason="members do not agree on the group yet")
-    joining = tuple(m.name for m in members if m.answered and m.state not in PRESENT)
+    out = [m.name for m in members if m.answered and m.state not in PRESENT]
+    # A join beside its own former self is not refused but hangs for a minute: the group expels that first.
+    listed = {name for name, _ in first.view}
+    joining = tuple(name for name in out if name not in listed)
     if joining:
         return Plan("join", joining, f"a group serves on {_list(sorted(first.online))}")
+    if out:
+        return Plan("wait", reason=f"the group has not expelled the former {_list(out)} yet")
     if any(m.answered and not m.serves for m in members):
         return Plan("wait", reason="a member is catching up")
     silent = [m for m in members if not m.answered]
