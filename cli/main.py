@@ -40,6 +40,8 @@ def run() -> None:
     try:
         code = app(standalone_mode=False)
     except TyperException as error:
+        if not error.format_message():  # no verb at all: Typer has shown the help
+            sys.exit(0)
         _usage(error)
         sys.exit(USAGE_EXIT)
     except Abort:

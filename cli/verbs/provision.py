@@ -40,7 +40,8 @@ def up(
         loaded = report.load()
         steps = steps_of(loaded)
         if list_steps:
-            report.fields |= {"steps": [{"name": s.name, "purpose": s.purpose} for s in steps], "changed": 0}
+            listed = [{**StepResult(s.name, "skipped").as_json(), "purpose": s.purpose} for s in steps]
+            report.fields |= {"steps": listed, "changed": 0}
             for step in steps:
                 report.say(f"{step.name:16} {step.purpose}")
             return
