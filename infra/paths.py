@@ -72,6 +72,11 @@ class EstatePaths:
         return self.root / "secrets.key"
 
     @property
+    def operator_password(self) -> Path:
+        """The lab's first account of the platform, mode 0600, so that a person can log in."""
+        return self.root / "operator-password"
+
+    @property
     def ssh_config(self) -> Path:
         """OpenSSH configuration that reaches every host through the bastion."""
         return self.root / "ssh" / "config"

@@ -75,6 +75,7 @@ def _trust(context: Context) -> int:
         material.leaves_of(host)
     material.operator_key()
     material.write_lab_certificates()
+    material.write_lab_password()
     return len(set(material.store.names()) - set(before))
 
 

@@ -120,6 +120,12 @@ class Material:
             write_private(self.paths.ssh_key, text.encode())
         return f"{public.decode()} yiyun-{self.estate.estate}"
 
+    def write_lab_password(self) -> None:
+        """Put the lab's operator password where its owner, and nobody else, can read it."""
+        text = self.passwords()["app-operator"] + "\n"
+        if not self.paths.operator_password.exists():
+            write_private(self.paths.operator_password, text.encode())
+
     def write_lab_certificates(self) -> None:
         """What the lab's load balancers read: `certificates/NAME.pem` (leaf and key) and `ca.pem`."""
         folder = self.paths.lab / "certificates"
