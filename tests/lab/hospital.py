@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,17 @@ def client(lab: Lab) -> httpx.Client:
     """A client of the platform through the balancer, as the first operator, that verifies its certificate."""
     context = ssl.create_default_context(cadata=Material(lab.estate, lab.paths).root().certificate)
     return httpx.Client(base_url=lab.page, auth=lab.operator, verify=context, timeout=20)
+
+
+def signed_in(lab: Lab) -> httpx.Cookies:
+    """Cookies of a session of the first operator, got by the form as a browser would."""
+    name, password = lab.operator
+    context = ssl.create_default_context(cadata=Material(lab.estate, lab.paths).root().certificate)
+    with httpx.Client(base_url=lab.page, verify=context, timeout=20) as platform:
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', platform.get("/login").text))
+        answer = platform.post("/login", data={**hidden, "username": name, "password": password})
+        assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
+        return platform.cookies
 
 
 def shown(lab: Lab, orders: list[dict[str, Any]]) -> Sent:

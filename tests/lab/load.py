@@ -22,6 +22,7 @@ class Load:
 
     url: str
     authority: Path
+    cookies: httpx.Cookies | None = None
     rate: float = 25.0
     limit: float = 60.0
     failures: list[str] = field(default_factory=list[str])
@@ -31,7 +32,7 @@ class Load:
     def __enter__(self) -> Load:
         context = ssl.create_default_context(cafile=str(self.authority))
         limits = httpx.Limits(max_connections=64)
-        self._client = httpx.Client(verify=context, timeout=10, limits=limits)
+        self._client = httpx.Client(verify=context, timeout=10, limits=limits, cookies=self.cookies)
         self._pool = ThreadPoolExecutor(64)
         self._clock = threading.Thread(target=self._issue, daemon=True)
         self._clock.start()

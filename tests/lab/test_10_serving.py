@@ -37,7 +37,8 @@ def test_preview_right_after_up_is_empty(lab: Lab) -> None:
 def test_preview_of_a_changed_estate_names_the_property(lab: Lab, tmp_path) -> None:
     changed = tmp_path / "changed.yaml"
     changed.write_text(
-        f"estate: {lab.estate.estate}\nextends: {lab.source}\ninternet: {{bandwidth_mbps: 50}}\n", encoding="utf-8"
+        f"estate: {lab.estate.estate}\nextends: {lab.source}\ninternet: {{bandwidth_mbps: 50}}\n",
+        encoding="utf-8",
     )
     answer = type(lab)(changed).yiyun("preview", "--exit-code")
     assert answer.code == 2

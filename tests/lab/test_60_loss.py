@@ -11,6 +11,7 @@ import pytest
 
 from infra.drivers.lab.names import qualified
 from tests.lab.harness import eventually
+from tests.lab.hospital import signed_in
 from tests.lab.load import Load
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def writer_seen_by(lab: Lab, host: str) -> str | None:
 
 @pytest.mark.usefixtures("repaired")
 def test_an_app_host_lost_under_load_fails_no_idempotent_request(lab: Lab, tmp_path: Path) -> None:
-    with Load(f"{lab.page}/login", lab.authority(tmp_path)) as load:
+    with Load(f"{lab.page}/", lab.authority(tmp_path), signed_in(lab)) as load:
         eventually(lambda: load.served > 50, seconds=20)
         container = qualified(lab.estate.estate, "app-1")
         subprocess.run(["podman", "kill", "--signal", "KILL", container], check=True, capture_output=True)
