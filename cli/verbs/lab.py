@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from infra.engine.lock import estate_lock
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, YesOption, confirm, reporting
 from cli.verbs.look import show_status
 from cli.verbs.provision import bring_up
 from infra.drivers.lab import realise as lab_driver
+from infra.engine.lock import estate_lock
 from infra.errors import BadInputError
 from infra.status import collect
 from infra.steps.lab import start_steps

@@ -7,8 +7,6 @@ import sys
 from typing import Annotated
 
 import typer
-from infra.verify.run import verify as run_verify
-from infra.verify.why import explain
 from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, reporting
@@ -16,6 +14,8 @@ from infra.errors import BadInputError, YiyunError
 from infra.reach import run_on, ssh_argv
 from infra.services.catalogue import services_of
 from infra.status import Status, collect
+from infra.verify.run import verify as run_verify
+from infra.verify.why import explain
 
 
 def status(estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False) -> None:

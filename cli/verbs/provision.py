@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from infra.drivers.lab.realise import realise
-from infra.engine.lock import estate_lock
-from infra.engine.stack import Engine
 from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, YesOption, confirm, reporting
+from infra.drivers.lab.realise import realise
+from infra.engine.lock import estate_lock
+from infra.engine.stack import Engine
 from infra.errors import BadInputError, RefusedError
 from infra.steps.model import Context, Selection, Step, StepResult, StepsFailedError, run_steps
 from infra.steps.up import steps_of
 from infra.trust.material import Material
 
 if TYPE_CHECKING:
-    from infra.engine.changes import Preview
-
     from cli.progress import Progress
+    from infra.engine.changes import Preview
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
 
