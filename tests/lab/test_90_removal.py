@@ -18,7 +18,8 @@ def things_of_others(lab: Lab) -> dict[str, set[str]]:
     def lines(*argv: str) -> set[str]:
         return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines())
 
-    mine = prefix(lab.estate.estate), str(lab.paths.root)
+    # A container's own mounts carry its id, not its name; the containers themselves are compared by name.
+    mine = prefix(lab.estate.estate), str(lab.paths.root), "/overlay-containers/"
     found = {
         "containers": lines("podman", "ps", "-a", "--format", "{{.Names}}"),
         "namespaces": {line.split()[0] for line in lines("ip", "netns", "list")},

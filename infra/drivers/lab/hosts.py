@@ -112,6 +112,8 @@ def host_public_keys(paths: EstatePaths) -> dict[str, str]:
 
 def start(machine: Machine, paths: EstatePaths, owner: str) -> None:
     """Start a machine anew. Its namespace, wire and disks must be ready."""
+    # A start that was killed half-way leaves its name in podman's storage, where no listing shows it.
+    run(["podman", "rm", "--force", "--ignore", qualified(paths.estate, machine.thing)], check=False)
     run(run_command(machine, paths.estate, owner, merged(paths, machine.thing)))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute, NetlinkError, netns
 
 from infra.drivers.lab.commands import run
 from infra.drivers.lab.names import UPLINK, qualified
@@ -190,7 +191,13 @@ def _routes(ipr: IPRoute, links: dict[Any, Any], namespace: Namespace) -> list[s
     changed: list[str] = []
     if namespace.forwards:
         for destination, index, _, _ in have - set(wanted):
-            ipr.route("del", dst=destination, oif=index)
+            try:
+                ipr.route("del", dst=destination, oif=index)
+            except NetlinkError as error:
+                if (
+                    error.code != errno.ESRCH
+                ):  # the kernel took it away with an address or a link just removed
+                    raise
             changed.append(f"-route {destination}")
     for key, route in wanted.items():
         if key not in have:
