@@ -42,7 +42,8 @@ def test_destroy_keeps_disks_buckets_and_addresses(lab: Lab) -> None:
     assert answer.code == 0, answer.json
     assert answer.json["changes"] == planned["changes"]
     kinds = {name.split("-")[0] for name in answer.json["protected"]}
-    assert kinds == {"disk", "bucket", "elasticip"}
+    # The addresses stand in the bandwidth package, so it stays with them.
+    assert kinds == {"disk", "bucket", "elasticip", "bandwidthpackage"}
     kept = {path.stem for path in (lab.paths.records / "Disk").glob("*.json")}
     assert "db-1-data" in kept
     assert not list((lab.paths.records / "Host").glob("*.json"))
