@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,7 +17,11 @@ from infra.errors import YiyunError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-_LOCKED_BY = re.compile(r"created by (?P<user>\S+?)@(?P<host>\S+) \(pid (?P<pid>\d+)\)")
+_LOCKED_BY = re.compile(
+    r"created by (?P<user>\S+?)@(?P<host>\S+) \(pid (?P<pid>\d+)\)(?: at (?P<at>\d{4}-\d\d-\d\dT\S+))?"
+)
+_CLOCK_SLACK_SECONDS = 1.0
+"""The lock's time has whole seconds."""
 
 
 @contextmanager
@@ -43,12 +48,31 @@ def last_words(message: str) -> str:
 def lock_holder(message: str) -> str:
     """Who holds the backend's lock, from the engine's message."""
     found = _LOCKED_BY.search(message)
-    return found[0].removeprefix("created by ") if found else "it does not say whose"
+    return f"{found['user']}@{found['host']} (pid {found['pid']})" if found else "it does not say whose"
 
 
 def holder_is_gone(message: str) -> bool:
-    """Whether the backend's lock was taken by a process of this machine that has ended."""
+    """Whether the backend's lock was taken by a process of this machine that has ended.
+
+    A killed process that nobody has reaped yet has ended; so has one whose number was given to a process
+    that began after the lock was taken.
+    """
     found = _LOCKED_BY.search(message)
     if found is None or found["host"] != socket.gethostname():
         return False
-    return not psutil.pid_exists(int(found["pid"]))
+    try:
+        process = psutil.Process(int(found["pid"]))
+        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            return True
+        began = process.create_time()
+    except psutil.NoSuchProcess:
+        return True
+    return found["at"] is not None and began > _seconds(found["at"]) + _CLOCK_SLACK_SECONDS
+
+
+def _seconds(moment: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time; one that cannot be read lies in the future."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return float("inf")

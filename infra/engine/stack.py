@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
+
+_POLL_SECONDS = 0.5
+"""Between two tries at a lock of the backend: each try starts an engine."""
 
 
 @dataclass
@@ -230,17 +234,25 @@ class Engine:
             self._past_stale_locks(call)
 
     def _past_stale_locks(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except automation.ConcurrentUpdateError as error:
-            message = str(error)
-            if not holder_is_gone(message):
+        """Call the engine; clear a dead run's lock, wait for a live one's. Raises RefusedError naming it."""
+        deadline = time.monotonic() + self.wait_seconds
+        while True:
+            try:
+                call()
+                return
+            except automation.ConcurrentUpdateError as error:
+                message = str(error)
+            holder = lock_holder(message)
+            if time.monotonic() >= deadline:
                 raise RefusedError(
-                    f"the state of {self.estate.estate} is locked by a run elsewhere: {lock_holder(message)}",
+                    f"the state of {self.estate.estate} is locked by a run elsewhere: {holder}",
                     hint="wait for it to end",
-                ) from None
-            self._clear_lock()
-            call()
+                )
+            if holder_is_gone(message):
+                self._clear_lock()
+            else:  # a killed engine takes a moment to be gone, too
+                self.progress(f"waiting for {holder}, who holds the state's lock")
+                time.sleep(_POLL_SECONDS)
 
     def _clear_lock(self) -> None:
         self.progress("clearing the lock of a run that was killed")

@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from pulumi import automation
 
@@ -39,6 +41,23 @@ def test_a_lock_is_stale_only_when_its_holder_on_this_machine_has_ended() -> Non
     assert not holder_is_gone(LOCKED.format(**here, pid=os.getpid()))
     assert not holder_is_gone(LOCKED.format(user="ops", host="another-machine", pid=ended.pid))
     assert not holder_is_gone("error: something else")
+
+
+def test_a_killed_holder_that_nobody_reaped_is_gone() -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    locked = LOCKED.format(user="ops", host=socket.gethostname(), pid=killed.pid)
+    assert not holder_is_gone(locked)
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    assert holder_is_gone(locked), "a zombie holds nothing"
+    killed.communicate()
+
+
+def test_a_process_that_began_after_the_lock_is_not_its_holder() -> None:
+    here = {"user": "ops", "host": socket.gethostname(), "pid": os.getpid()}
+    began = datetime.fromtimestamp(psutil.Process().create_time(), UTC).replace(microsecond=0)
+    assert holder_is_gone(LOCKED.format(**here) + f"{began - timedelta(hours=1):-%m-%dT%H:%M:%SZ}")
+    assert not holder_is_gone(LOCKED.format(**here) + f"{began + timedelta(hours=1):-%m-%dT%H:%M:%SZ}")
 
 
 def test_the_holder_of_a_lock_is_named() -> None:
