@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
 import os
@@ -12,10 +11,12 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.engine.parent import die_with_parent
 from infra.errors import YiyunError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 FORKS = 12
 SSH_OPTIONS = "-o ConnectTimeout=30 -o ControlMaster=auto -o ControlPersist=60s"
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal a process gets when its parent dies."""
 
 
 @dataclass
@@ -112,18 +111,13 @@ def converge(
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=partial(die_with_parent, signal.SIGTERM),
             )
             result = _follow(process, events, progress)
     result.seconds = time.monotonic() - started
     if process.returncode != 0 or result.failures:
         raise YiyunError(_explain(result), hint=f"the whole log is {log}")
     return result
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process with its parent, so that a killed CLI leaves nothing running."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _follow(process: subprocess.Popen[bytes], events: Any, progress: Callable[[str], None]) -> ConvergeResult:

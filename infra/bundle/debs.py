@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from infra.bundle.lists import preferences
 from infra.bundle.model import LockedFile, sha256_of
-from infra.converge import die_with_parent
-from infra.drivers.lab.commands import Progress, failure_text, run
+from infra.drivers.lab.commands import Progress, failure_text, follow, run
 from infra.drivers.lab.images import KEYRING, SUITE, debian_mirror
 from infra.errors import YiyunError
 
@@ -105,23 +104,14 @@ class Apt:
         self._stream(self._command(role, str(self.folder / "archives"), install), progress)
 
     def _stream(self, command: list[str], progress: Progress) -> None:
-        said: list[str] = []
-        with subprocess.Popen(
-            command,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=die_with_parent,
-        ) as process:
-            for line in process.stdout or ():
-                said.append(line)
-                if line.startswith("Get:"):
-                    words = line.split()
-                    progress(f"bundle: {' '.join(words[2:6] if '://' in words[1] else words[1:5])}")
-        if process.returncode != 0:
-            raise YiyunError(f"apt could not fetch: {failure_text(''.join(said))}", hint=REGISTRY_HINT)
+        def tell(line: str) -> None:
+            if line.startswith("Get:"):
+                words = line.split()
+                progress(f"bundle: {' '.join(words[2:6] if '://' in words[1] else words[1:5])}")
+
+        done = follow(command, tell, environment=self.environment)
+        if done.returncode != 0:
+            raise YiyunError(f"apt could not fetch: {failure_text(done.stdout)}", hint=REGISTRY_HINT)
 
 
 def security_mirror(listing: str, mirror: str) -> str:

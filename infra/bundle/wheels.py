@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
+from uv import find_uv_bin
 
 from infra.bundle.model import LockedFile, sha256_of
-from infra.converge import die_with_parent
-from infra.drivers.lab.commands import Progress, failure_text
+from infra.drivers.lab.commands import Progress, failure_text, follow
 from infra.errors import YiyunError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def locked_requirements(exported: str) -> list[LockedRequirement]:
 def export_requirements(root: Path, package: str) -> str:
     """Locked dependencies of one workspace member, with hashes."""
     options = ["--no-dev", "--no-emit-workspace", "--frozen", "--no-header", "--no-annotate"]
-    command = ["uv", "export", "--package", package, "--format", "requirements-txt", *options]
+    command = ["export", "--package", package, "--format", "requirements-txt", *options]
     return _uv(command, root, f"the locked dependencies of {package} cannot be read")
 
 
@@ -120,23 +120,16 @@ def download_options() -> list[str]:
 
 
 def _pip_download(what: list[str], target: Path, progress: Progress) -> None:
-    command = ["uv", "tool", "run", "pip", "download", "--progress-bar=off", *download_options()]
-    said: list[str] = []
-    with subprocess.Popen(
-        [*command, "--dest", str(target), *what],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=die_with_parent,
-    ) as process:
-        for line in process.stdout or ():
-            said.append(line)
-            if line.startswith("Collecting "):
-                progress(f"bundle: wheel {line.split()[1]}")
-    if process.returncode != 0:
+    command = [find_uv_bin(), "tool", "run", "pip", "download", "--progress-bar=off", *download_options()]
+
+    def tell(line: str) -> None:
+        if line.startswith("Collecting "):
+            progress(f"bundle: wheel {line.split()[1]}")
+
+    done = follow([*command, "--dest", str(target), *what], tell)
+    if done.returncode != 0:
         raise YiyunError(
-            f"wheels could not be fetched: {failure_text(''.join(said))}",
+            f"wheels could not be fetched: {failure_text(done.stdout)}",
             hint="check that `pip download pip` works on this machine, then run the same command again",
         )
 
@@ -145,7 +138,7 @@ def build_payload(root: Path, target: Path, progress: Progress) -> None:
     """Build our own wheels from the workspace; equal sources give equal bytes."""
     for package in PAYLOAD:
         progress(f"bundle: building {package}")
-        command = ["uv", "build", "--wheel", "--quiet", "--package", package, "--out-dir", str(target)]
+        command = ["build", "--wheel", "--quiet", "--package", package, "--out-dir", str(target)]
         _uv(command, root, f"{package} cannot be built")
     (target / ".gitignore").unlink(missing_ok=True)
 
@@ -174,14 +167,15 @@ def _described(wheel: Path) -> LockedFile:
 
 
 def uv_version() -> str:
-    """Version of this machine's `uv`: hosts get the same."""
-    said = subprocess.run(["uv", "--version"], capture_output=True, text=True, check=True).stdout
+    """Version of our own `uv`: hosts get the same."""
+    said = subprocess.run([find_uv_bin(), "--version"], capture_output=True, text=True, check=True).stdout
     return said.split()[1]
 
 
 def _uv(command: Sequence[str], root: Path, failure: str) -> str:
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    argv = [find_uv_bin(), *command]
+    done = subprocess.run(argv, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise YiyunError(
             f"{failure}: {failure_text(done.stderr)}", hint="run `uv sync --all-packages`, then again"

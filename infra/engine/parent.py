@@ -12,12 +12,13 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however the parent ends (Linux only).
+def die_with_parent(death: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel end this process when its parent ends, however the parent ends (Linux only).
 
+    `death`: the signal it gets; SIGTERM for a program that has children of its own to end.
     Safe as a `preexec_fn`: it allocates nothing and takes no lock.
     """
     parent = os.getppid()
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, death, 0, 0, 0)
     if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)

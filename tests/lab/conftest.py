@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab import trouble
 from tests.lab.harness import Lab
 
 if TYPE_CHECKING:
@@ -15,17 +16,30 @@ if TYPE_CHECKING:
 KEEP = os.environ.get("YIYUN_TEST_KEEP", "") not in ("", "0")
 """For developers: use the lab that is there, and leave it for the next run."""
 
+_STORY = pytest.StashKey[trouble.Story]()
+
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """The session's lab, verified."""
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The session's lab, verified; unless it was kept, it was interrupted on its way up."""
     lab = Lab()
-    if not KEEP:
-        lab.yiyun("lab", "down", "--yes")
-    try:
+    if KEEP:
         answer = lab.yiyun("up", "--yes", seconds=2400)
         assert answer.code == 0, answer.json
         yield lab
+        return
+    lab.yiyun("lab", "down", "--yes")
+    try:
+        request.config.stash[_STORY] = trouble.bring_up(lab)
+        yield lab
     finally:
-        if not KEEP:
-            assert lab.yiyun("lab", "down", "--yes").code == 0
+        assert lab.yiyun("lab", "down", "--yes").code == 0
+
+
+@pytest.fixture
+def story(lab: Lab, request: pytest.FixtureRequest) -> trouble.Story:
+    """What happened to the lab on its way up."""
+    told = request.config.stash.get(_STORY, None)
+    if told is None:
+        pytest.skip("a kept lab was not interrupted on its way up: unset YIYUN_TEST_KEEP")
+    return told

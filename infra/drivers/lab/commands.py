@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from infra.engine.parent import die_with_parent
@@ -42,6 +42,29 @@ def run(
             hint="run the same command again; yiyun doctor checks this machine",
         )
     return done
+
+
+def follow(
+    command: Sequence[str], on_line: Callable[[str], None], *, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, calling `on_line` with each line it says; the result's stdout holds them all.
+
+    The caller judges the exit code. It ends with us, as in `run`.
+    """
+    said: list[str] = []
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=die_with_parent,
+    ) as process:
+        for line in process.stdout or ():
+            said.append(line)
+            on_line(line)
+    return subprocess.CompletedProcess(command, process.returncode, "".join(said), "")
 
 
 def failure_text(output: str) -> str:
