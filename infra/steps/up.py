@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from infra.bundle.build import build_bundle
 from infra.converge import ConvergeRequest, converge
 from infra.drivers.lab.images import ensure_image
+from infra.drivers.lab.machines import APPLIANCE
+from infra.drivers.lab.objectstore_binary import ensure_objectstore_binary
 from infra.engine.bootstrap import ensure_engine
 from infra.engine.stack import Engine
 from infra.errors import YiyunError
@@ -26,8 +29,12 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified, in order."""
     prepare = (
         Step("machine", "what this machine must have", machine),
-        Step("engine", "the Pulumi engine: installed, downloaded or built once", _engine),
-        Step("image", "the hosts' operating system", _image),
+        Step(
+            "programs",
+            "the Pulumi engine and the object store: installed, downloaded or built once",
+            _programs,
+        ),
+        Step("image", "operating systems of hosts and appliances", _image),
         Step("bundle", "packages, wheels and binaries the hosts will need", _bundle),
     )
     provision = (
@@ -51,13 +58,32 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
     return (*prepare, *provision, *configure, *prove)
 
 
-def _engine(context: Context) -> int:
-    ensure_engine(context.progress)
+def _programs(context: Context) -> int:
+    """Compile, and let what the next steps need arrive meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(_fetch_ahead, context.estate)
+        ensure_engine(context.progress)
+        ensure_objectstore_binary(context.progress)
+        ahead.exception()  # the step it was done for meets the same obstacle, and names it
     return 0
 
 
+def _fetch_ahead(estate: Estate) -> None:
+    for image in _images(estate):
+        ensure_image(image, _silent)
+    build_bundle(_silent)
+
+
+def _silent(_: str) -> None:
+    """Progress of what is done beside a step that has its own."""
+
+
+def _images(estate: Estate) -> list[str]:
+    return sorted({APPLIANCE, *(estate.image_of(h) for h in provisioned_hosts(estate))}, reverse=True)
+
+
 def _image(context: Context) -> int:
-    for image in sorted({context.estate.image_of(h) for h in provisioned_hosts(context.estate)}):
+    for image in _images(context.estate):
         ensure_image(image, context.progress)
     return 0
 

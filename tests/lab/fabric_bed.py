@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from infra import resources as kinds
@@ -129,13 +128,6 @@ class Bed:
         found = [c.packets for c in fabric_counters(self.paths) if c.comment == comment]
         assert found, f"no rule {comment}"
         return sum(found)
-
-
-def eventually(claim: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
 
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
@@ -78,11 +77,3 @@ def check_schema(result: dict[str, Any]) -> None:
     """Hold a result to the schema of its verb."""
     schema = json.loads((SCHEMAS / f"{result['command'].replace(' ', '-')}.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(result)
-
-
-def eventually(check: Any, *, seconds: float, every: float = 0.2) -> Any:
-    """What `check` returns once it is true. Fails after `seconds`."""
-    waiting = retry(
-        stop=stop_after_delay(seconds), wait=wait_fixed(every), retry=retry_if_not_result(bool), reraise=True
-    )
-    return waiting(check)()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from infra.trust.material import Material
-from tests.lab.harness import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.lab.harness import Lab

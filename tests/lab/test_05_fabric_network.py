@@ -22,7 +22,8 @@ from infra.drivers.lab.names import qualified
 from infra.drivers.lab.realise import leftovers, remove
 from infra.errors import RefusedError
 from tests.lab import fabric_bed
-from tests.lab.fabric_bed import ESTATE, GROUPS, MBPS, PUBLIC_A, A, B, Bed, eventually, rule, serving
+from tests.lab.fabric_bed import ESTATE, GROUPS, MBPS, PUBLIC_A, A, B, Bed, rule, serving
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

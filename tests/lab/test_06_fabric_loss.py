@@ -17,7 +17,8 @@ from infra.drivers.lab.locate import run_in_host
 from infra.drivers.lab.netlink import RUN_NETNS, exists
 from infra.drivers.lab.prechecks import MachineUnfitError
 from infra.drivers.lab.realise import leftovers, remove, stop
-from tests.lab.fabric_bed import ESTATE, SSH_DOOR, Bed, eventually
+from tests.lab.fabric_bed import ESTATE, SSH_DOOR, Bed
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -102,7 +103,7 @@ def test_a_realise_killed_in_the_middle_is_completed_by_the_next(bed: Bed) -> No
         f"realise(EstatePaths({ESTATE!r}), print)"
     )
     child = subprocess.Popen([sys.executable, "-c", program], env=os.environ, start_new_session=True)
-    eventually(lambda: bool(containers(ESTATE)), 60)
+    eventually(lambda: bool(containers(ESTATE)), seconds=60)
     child.send_signal(signal.SIGKILL)
     child.wait(10)
     bed.realise()

@@ -25,7 +25,8 @@ from infra.estate.matrix import expected_matrix
 from infra.verify.probe import probe
 from infra.verify.results import load_probe, verdict_key
 from infra.verify.why import explain
-from tests.lab.harness import ROOT, eventually
+from tests.lab.harness import ROOT
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

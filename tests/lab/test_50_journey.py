@@ -17,8 +17,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from infra.drivers.lab.names import qualified
 from infra.trust.material import Material
-from tests.lab.harness import eventually
 from tests.lab.hospital import all_acknowledged, arrive, client, expected, new_results, shown
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra.drivers.lab.names import qualified
-from tests.lab.harness import eventually
 from tests.lab.hospital import signed_in
 from tests.lab.load import Load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

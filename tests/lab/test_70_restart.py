@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+from infra.drivers.lab.hosts import run_in_host
 from infra.drivers.lab.names import prefix
 from tests.lab.hospital import arrive, new_results
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.lab.harness import Lab
@@ -45,3 +47,18 @@ def test_a_reboot_loses_nothing_and_redeploys_nothing(lab: Lab) -> None:
     assert steps == {"machine", "realise", "reach", "recover"}
     arrive(lab, orders)
     assert lab.yiyun("preview", "--exit-code").code == 0
+
+
+def test_both_app_hosts_restarted_at_once_come_back_by_themselves(lab: Lab) -> None:
+    before = {host: boot_of(lab, host) for host in ("app-1", "app-2")}
+    for host in before:
+        run_in_host(lab.paths, host, ["systemctl", "soft-reboot"])
+    eventually(lambda: all(boot_of(lab, host) > began for host, began in before.items()), seconds=90)
+    eventually(lambda: lab.yiyun("status").json["problems"] == [], seconds=120, every=2.0)
+    arrive(lab, new_results(lab, 1))
+
+
+def boot_of(lab: Lab, host: str) -> int:
+    """When the host's user space finished starting, in microseconds of this machine's monotonic clock."""
+    shown = run_in_host(lab.paths, host, ["systemctl", "show", "-P", "FinishTimestampMonotonic"]).stdout
+    return int(shown or 0)

@@ -19,7 +19,8 @@ import psutil
 
 from infra.drivers.lab.hosts import containers
 from infra.drivers.lab.names import qualified
-from tests.lab.harness import ROOT, eventually
+from tests.lab.harness import ROOT
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

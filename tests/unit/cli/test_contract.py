@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,31 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     assert code == (1 if missing else 0)
     assert all(f["remedy"] for f in missing)
     assert {"podman", "nft", "memory", "port 10443"} <= {f["name"] for f in result["findings"]}
+
+
+def refused(tmp_path: Path, lab: str) -> dict:
+    """What `up` says of an estate that this machine cannot carry; nothing may have been made."""
+    file = tmp_path / "unfit.yaml"
+    file.write_text(f"estate: unfit\nextends: lab\nlab: {lab}\n", encoding="utf-8")
+    code, result = result_of("up", "--yes", "--estate", str(file), state=tmp_path)
+    assert code == 4
+    assert [s["status"] for s in result["steps"]] == ["failed"]
+    assert not (tmp_path / "state" / "unfit" / "records").exists()
+    return result["error"]
+
+
+def test_a_taken_port_is_named_before_the_long_part_begins(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = refused(tmp_path, f"{{published: {{web: {port}}}}}")
+    assert f"port {port}: 127.0.0.1 has it taken" in error["message"]
+    assert "lab.published.web" in error["hint"]
+
+
+def test_too_little_memory_is_said_before_the_long_part_begins(tmp_path: Path) -> None:
+    error = refused(tmp_path, "{memory_scale: 10}")
+    assert "memory: " in error["message"]
+    assert "lab.memory_scale" in error["hint"]
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda p: p.stem)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -10,6 +9,7 @@ import pytest
 
 from infra.engine.workspace import backend_url, launcher
 from infra.paths import EstatePaths
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,7 @@ def test_the_engine_ends_with_the_run_that_started_it(tmp_path: Path) -> None:
     ) as run:
         assert run.stdout is not None
         engine = psutil.Process(int(run.stdout.readline()))
-        deadline = time.monotonic() + 10
-        while engine.name() != "sleep" and time.monotonic() < deadline:
-            time.sleep(0.01)  # the launcher is a shell and setpriv before it is the engine
+        eventually(lambda: engine.name() == "sleep", seconds=10)  # a shell and setpriv before that
         run.kill()
         _, alive = psutil.wait_procs([engine], timeout=10)
     for process in alive:

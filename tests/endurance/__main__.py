@@ -1,0 +1,119 @@
+"""Kill N runs at seeded moments; the next run must complete alone and leave what a clean run leaves."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from tests.endurance.footprint import Footprint, difference, footprint
+from tests.endurance.plan import Kill, Verb, draw
+from tests.endurance.strike import Lives, observe, strike
+from tests.lab.harness import ESTATE_FILE, ROOT, Lab
+
+SECONDS = 1800
+
+
+def main(
+    kills: Annotated[int, typer.Option(help="How many runs are killed.")] = 50,
+    seed: Annotated[int, typer.Option(help="What the kills are drawn from.")] = 1,
+    out: Annotated[Path, typer.Option(help="The result file.")] = Path("endurance.json"),
+    estate: Annotated[
+        Path, typer.Option(help="The lab estate to use; it is removed at the end.")
+    ] = ESTATE_FILE,
+    minutes: Annotated[int, typer.Option(help="Begin no kill after so many minutes.")] = 170,
+) -> None:
+    """Bring a lab up, kill runs, compare. Exit 1 when any run left something or could not be completed."""
+    lab, began = Lab(estate), time.monotonic()
+    complete(lab, "up")
+    lives = learn(lab)
+    clean = footprint(lab.paths)
+    results: list[dict[str, Any]] = []
+    for kill in draw(seed, kills):
+        if time.monotonic() - began > 60 * minutes:
+            break
+        results.append(one(lab, kill, lives, clean))
+        typer.echo(json.dumps(results[-1]), err=True)
+        write(out, seed, kills, lives, results)
+    lab.yiyun("lab", "down", "--yes")
+    bad = [r for r in results if not r["recovered"]]
+    typer.echo(f"{len(results)} kills, {len(results) - len(bad)} recoveries; {out}")
+    raise typer.Exit(1 if bad or len(results) < kills else 0)
+
+
+def complete(lab: Lab, verb: Verb) -> float:
+    """Run a verb to its end. Returns seconds; AssertionError when it fails."""
+    began = time.monotonic()
+    yes = () if verb == "lab stop" else ("--yes",)
+    answer = lab.yiyun(*verb.split(), *yes, seconds=SECONDS)
+    assert answer.code == 0, answer.json
+    return round(time.monotonic() - began, 1)
+
+
+def learn(lab: Lab) -> dict[Verb, dict[str, Lives]]:
+    """How long each verb and its processes usually live, from one clean run each."""
+    found: dict[Verb, dict[str, Lives]] = {}
+    for verb in ("lab stop", "lab up", "destroy", "up"):
+        found[verb] = dict(observe(lab, verb))
+    return found
+
+
+def one(lab: Lab, kill: Kill, lives: dict[Verb, dict[str, Lives]], clean: Footprint) -> dict[str, Any]:
+    """Prepare, kill, run again, return to a running lab, compare."""
+    if kill.verb == "lab up":
+        complete(lab, "lab stop")
+    struck = strike(lab, kill, lives[kill.verb].get(kill.victim) or lives[kill.verb]["command"])
+    problems, seconds = list[str](), 0.0
+    try:
+        seconds = complete(lab, kill.verb)
+        if kill.verb == "lab stop":
+            complete(lab, "lab up")
+        if kill.verb == "destroy":
+            complete(lab, "up")
+        problems = difference(clean, footprint(lab.paths))
+        pending = lab.yiyun("preview", "--exit-code").json.get("changes")
+        problems += [f"preview: {c['resource']} {c['action']}" for c in pending or []]
+    except AssertionError as error:
+        problems.append(str(error)[:2000])
+        complete(lab, "up")
+    return {**asdict(kill), **asdict(struck), "recovered": not problems, "next_run_s": seconds} | (
+        {"problems": problems} if problems else {}
+    )
+
+
+def write(
+    out: Path, seed: int, wanted: int, lives: dict[Verb, dict[str, Lives]], results: list[dict[str, Any]]
+) -> None:
+    """The result file, after every kill, so that an ended run still says what it saw."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    document = {
+        "command": f"tests/endure --kills {wanted} --seed {seed}",
+        "commit": commit,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cores": psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30),
+            "kernel": platform.release(),
+        },
+        "clean_runs_s": {verb: round(known["command"].ended, 1) for verb, known in lives.items()},
+        "kills": len(results),
+        "hit": sum(r["hit"] for r in results),
+        "recoveries": sum(r["recovered"] for r in results),
+        "results": results,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
