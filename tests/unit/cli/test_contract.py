@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def yiyun(*words: str, state: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(state), "YIYUN_STATE": str(state / "state")}
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(state), "YIYUN_STATE": str(state / "state")}
     argv = [sys.executable, "-m", "cli.main", *words]
     return subprocess.run(
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -109,7 +109,7 @@ def test_a_taken_port_is_named_before_the_long_part_begins(tmp_path: Path) -> No
 
 
 def test_too_little_memory_is_said_before_the_long_part_begins(tmp_path: Path) -> None:
-    error = refused(tmp_path, "{memory_scale: 10}")
+    error = refused(tmp_path, "{memory_scale: 1}")
     assert "memory: " in error["message"]
     assert "lab.memory_scale" in error["hint"]
 
