@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[3]
 
 
 def yiyun(*words: str, state: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(state), "YIYUN_STATE": str(state / "state")}
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(state),
+        "YIYUN_STATE": str(state / "state"),
+    }
     argv = [sys.executable, "-m", "cli.main", *words]
     return subprocess.run(
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
