@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 import infra
@@ -31,7 +32,7 @@ from infra.errors import YiyunError
 from infra.paths import cache_root, cold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from infra.bundle.lists import PackageList
     from infra.drivers.lab.commands import Progress
@@ -83,7 +84,7 @@ def build_bundle(progress: Progress) -> Bundle:
     inputs = input_hash(root)
     folder = bundles_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    with alone(folder, progress):
         path, fresh = folder / inputs, cold() and os.environ.get(FRESH) != inputs
         if not fresh and is_whole(path):
             return Bundle(path, read_lock(path))
@@ -91,6 +92,21 @@ def build_bundle(progress: Progress) -> Bundle:
         bundle = _build(root, folder, inputs, progress, fresh=fresh or path.exists())
         os.environ[FRESH] = inputs
         return bundle
+
+
+@contextmanager
+def alone(folder: Path, progress: Progress) -> Generator[None]:
+    """Hold the bundles' lock, and say so when another run has it."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress("bundle: another run is building one; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def bundles_folder() -> Path:

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from infra.bundle.build import bundles_folder, input_hash, is_whole, source_root
+from infra.bundle.build import alone, bundles_folder, input_hash, is_whole, source_root
 from infra.bundle.model import LOCK_NAME, sha256_of
 from infra.bundle.offline.model import LOCK
 from infra.bundle.offline.signing import pin
@@ -89,7 +87,7 @@ def refuse_unfit(lock: OfflineLock) -> None:
 def _hosts(folder: Path, part: Part, lock: OfflineLock, progress: Progress) -> bool:
     place = bundles_folder()
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / "lock"):
+    with alone(place, progress):
         if is_whole(place / part.key):
             return False
         progress("importing the hosts' packages")
