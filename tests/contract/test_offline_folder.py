@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
+INSTALL = ROOT / "infra/bundle/offline/install.sh"
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def make_folder(folder: Path, inputs: str = "") -> Path:
     (root / "bin/su").chmod(0o4755)
     (folder / "images").mkdir(parents=True)
     pack_tree(root, folder / "images/debian-13.tar")
-    write(
-        folder, {"programs/pulumi": "engine", "programs/versitygw": "store", "control/install": "#!/bin/sh"}
-    )
+    write(folder, {"programs/pulumi": "engine", "programs/versitygw": "store", "hosts/tools/uv": "uv"})
+    write(folder, {"control/install": INSTALL.read_text(), "control/packages": "no-such-package\n"})
+    write(folder, {"control/release": "another\n", "control/python": "3.0\n"})
     write(folder, {"hosts/debs/a_1.deb": "deb", "hosts/wheels/b.whl": "wheel"})
     write_lock(folder / "hosts", inputs, [])
     parts = [
@@ -230,3 +231,24 @@ def test_the_signing_key_is_private_and_readable_by_openssl(folder: Path) -> Non
     command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin"]
     command += ["-in", folder / LOCK, "-sigfile", folder / SIGNATURE]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def install(folder: Path, key: str) -> tuple[int, str]:
+    """Run the folder's own script; the small folder stops it at the latest where packages are missing."""
+    argv = ["sh", str(folder / "control/install"), key, str(folder.parent / "installed")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert not (folder.parent / "installed").exists()
+    return done.returncode, done.stderr
+
+
+def test_the_installer_believes_only_the_key_it_was_told_and_the_files_of_the_lock(folder: Path) -> None:
+    key = public_text(signing_key())
+    code, said = install(folder, key)
+    assert (code, "missing: no-such-package" in said) == (1, True)
+    assert install(folder, "ed25519:" + "A" * 43 + "=")[0] == 3
+    assert install(folder, "")[0] == 4
+    (folder / "control/packages").write_text("another-package\n")
+    code, said = install(folder, key)
+    assert (code, "refused: a file is not the one the lock names" in said) == (1, True)
+    alter_lock(folder)
+    assert install(folder, key)[0] == 3
