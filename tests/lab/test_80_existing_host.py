@@ -34,7 +34,7 @@ def test_its_plan_makes_no_machine_group_or_disk_of_it(wider: Lab) -> None:
 
 
 def test_an_unknown_host_key_stops_and_a_compared_one_is_believed(wider: Lab, foreign: Foreign) -> None:
-    """The bastion's own group must let it through first, so the network is made before the key is asked for."""
+    """The network first: the bastion's own group must let it through before the key is asked for."""
     stopped = up(wider, "infrastructure", "realise", "reach")
     assert stopped.code == 4
     assert "host learn app-3" in stopped.json["error"]["hint"]
