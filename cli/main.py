@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
-from cli.verbs import doctor, estate_file, lab, look, provision
+from cli.verbs import bundle, doctor, estate_file, host, lab, look, provision
 
 USAGE_EXIT = 4
 """A wrong command line is bad input; Typer alone would exit 2, which here means `changes pending`."""
@@ -33,6 +33,8 @@ app.command("logs")(look.logs)
 app.command("init")(estate_file.init)
 app.command("doctor")(doctor.doctor)
 app.add_typer(lab.app, name="lab")
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(host.app, name="host")
 
 
 def run() -> None:

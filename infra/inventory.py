@@ -77,6 +77,8 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
         "yiyun_ca": material.root().certificate,
         "yiyun_secrets": {name: str(passwords[name]) for name in sorted(wanted)},
     }
+    if host.exists:
+        variables["yiyun_data_claims"] = [d.mount for d in host.disks]
     if estate.line and host.name in estate.line.gateways:
         variables |= gateway_variables(estate, host, material)
     if estate.line and host.name == estate.line.peer:

@@ -92,6 +92,11 @@ class EstatePaths:
         return self.root / "ssh" / "known_hosts"
 
     @property
+    def learnt_host_keys(self) -> Path:
+        """Host keys of machines that exist already, as a person compared them."""
+        return self.root / "ssh" / "learnt-host-keys.json"
+
+    @property
     def ansible(self) -> Path:
         """Fact cache, journals and logs of converge runs."""
         return self.root / "ansible"

@@ -38,7 +38,12 @@ def ssh_config(estate: Estate, paths: EstatePaths, public: Mapping[str, str] | N
     for host in estate.hosts:
         bastion = bastion_of(estate, host)
         lines = [f"Host {host.name}", f"  HostKeyAlias {host.name}"]
-        if bastion is not None:
+        if host.exists and (host.access.host or bastion is None):
+            lines += [
+                f"  HostName {host.access.host or addresses[host.name]}",
+                f"  Port {host.access.port}",
+            ]
+        elif bastion is not None:
             lines += [f"  HostName {addresses[host.name]}", f"  ProxyJump {bastion}"]
         elif estate.provider == "lab":
             port = estate.lab.published.bastion if host.subnet else estate.lab.published.premises
@@ -64,7 +69,8 @@ def ssh_config(estate: Estate, paths: EstatePaths, public: Mapping[str, str] | N
 def write_ssh_files(estate: Estate, paths: EstatePaths, host_keys: Mapping[str, str]) -> bool:
     """Write configuration and pinned host keys; True when something changed.
 
-    `host_keys`: public key (`TYPE BASE64`) by host name, learnt from the provider, never from the network.
+    `host_keys`: public key (`TYPE BASE64`) by host name, learnt from the provider, the estate file or a
+    person, never from the network.
     """
     wanted = {
         paths.ssh_config: ssh_config(estate, paths),
@@ -97,8 +103,8 @@ def run_on(
         ) from None
 
 
-def wait_reachable(estate: Estate, paths: EstatePaths, *, seconds: float = 90) -> None:
-    """Wait until every host answers by SSH. Raises YiyunError naming those that do not."""
+def wait_reachable(hosts: Sequence[Host], paths: EstatePaths, *, seconds: float = 90) -> None:
+    """Wait until each of these hosts answers by SSH. Raises YiyunError naming those that do not."""
 
     def attempt(name: str) -> str:
         waiting = retry(
@@ -110,8 +116,8 @@ def wait_reachable(estate: Estate, paths: EstatePaths, *, seconds: float = 90) -
         code = waiting(lambda: run_on(paths, name, ["true"], seconds=3 * CONNECT_SECONDS).returncode)()
         return "" if code == 0 else name
 
-    with ThreadPoolExecutor(len(estate.hosts)) as pool:
-        silent = [name for name in pool.map(attempt, [h.name for h in estate.hosts]) if name]
+    with ThreadPoolExecutor(max(1, len(hosts))) as pool:
+        silent = [name for name in pool.map(attempt, [h.name for h in hosts]) if name]
     if silent:
         raise YiyunError(
             f"no answer by SSH from {', '.join(silent)} within {seconds:.0f} s",

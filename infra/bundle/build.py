@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 import infra
@@ -25,16 +26,19 @@ from infra.bundle.wheels import (
     uv_version,
     write_install_lists,
 )
+from infra.converge import playbooks_folder
 from infra.drivers.lab.images import RECIPES, ensure_image
-from infra.errors import BadInputError, YiyunError
+from infra.errors import YiyunError
 from infra.paths import cache_root, cold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from infra.bundle.lists import PackageList
     from infra.drivers.lab.commands import Progress
 
+PACKED = "payload"
+"""Folder of the wheel's package `infra` that holds the workspace (pyproject.toml)."""
 FORMAT = "2"
 """Part of the inputs: raise it when the layout of the bundle changes."""
 IMAGE = "debian-13"
@@ -46,21 +50,16 @@ MIN_FREE_BYTES = 2 << 30
 _FILES: TypeAdapter[list[LockedFile]] = TypeAdapter(list[LockedFile])
 
 
-def checkout() -> Path:
-    """The folder the payload's sources are in. Raises BadInputError outside a checkout."""
-    root = Path(infra.__file__).resolve().parents[1]
-    if not (root / "uv.lock").is_file() or not all((root / name).is_dir() for name in SOURCES):
-        raise BadInputError(
-            "a bundle is built from a checkout, and this yiyun is installed from its wheel",
-            hint="give `yiyun_bundle` the folder of a bundle that was built elsewhere",
-        )
-    return root
+def source_root() -> Path:
+    """The workspace of the payload's sources: this checkout, or the copy of it that the wheel carries."""
+    here = Path(infra.__file__).resolve().parent
+    return here / PACKED if (here / PACKED).is_dir() else here.parent
 
 
 def input_hash(root: Path) -> str:
     """Hash of everything the bundle is made from: package lists, locked dependencies, payload sources."""
     digest = hashlib.sha256(f"{FORMAT} {RECIPES[IMAGE].digest}\n".encode())
-    digest.update(_lists_text(package_lists(root / "playbooks")).encode())
+    digest.update(_lists_text(package_lists(playbooks_folder())).encode())
     for path in _inputs(root):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(root)} {content}\n".encode())
@@ -76,18 +75,18 @@ def _inputs(root: Path) -> Iterator[Path]:
 
 
 def build_bundle(progress: Progress) -> Bundle:
-    """The bundle of this checkout, from the cache when it is whole.
+    """The bundle of this yiyun, from the cache when it is whole.
 
     Killed at any moment, the next call goes on from the last complete stage.
     Raises YiyunError when no registry answers or the disk is too small.
     """
-    root = checkout()
+    root = source_root()
     inputs = input_hash(root)
-    folder = cache_root() / "bundles"
+    folder = bundles_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    with alone(folder, progress):
         path, fresh = folder / inputs, cold() and os.environ.get(FRESH) != inputs
-        if not fresh and _whole(path):
+        if not fresh and is_whole(path):
             return Bundle(path, read_lock(path))
         _check_space(folder)
         bundle = _build(root, folder, inputs, progress, fresh=fresh or path.exists())
@@ -95,7 +94,28 @@ def build_bundle(progress: Progress) -> Bundle:
         return bundle
 
 
-def _whole(path: Path) -> bool:
+@contextmanager
+def alone(folder: Path, progress: Progress) -> Generator[None]:
+    """Hold the bundles' lock, and say so when another run has it."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress("bundle: another run is building one; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def bundles_folder() -> Path:
+    """Where bundles are kept, each in a folder called by the hash of its inputs."""
+    return cache_root() / "bundles"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every file of a bundle is there in its size. `verify` reads them all; this is quick."""
     if not (path / LOCK_NAME).is_file():
         return False
     return all(
@@ -113,7 +133,7 @@ def _check_space(folder: Path) -> None:
 
 
 def _build(root: Path, folder: Path, inputs: str, progress: Progress, *, fresh: bool) -> Bundle:
-    lists = package_lists(root / "playbooks")
+    lists = package_lists(playbooks_folder())
     needs = {name: locked_requirements(export_requirements(root, name)) for name in PAYLOAD}
     debs = _stage(
         folder,

@@ -23,16 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-PYTHON = "3.13"
-"""Python of Debian 13, the hosts' system."""
-GLIBC_MINOR = 41
-"""glibc 2.41 of Debian 13: wheels for any older one will do."""
 PAYLOAD = ("yiyun-app", "yiyun-gateway")
 EPOCH = "1767225600"
 """Time stamp inside our wheels (2026-01-01), so that equal sources give equal wheels."""
 MARKERS = {
-    "python_version": PYTHON,
-    "python_full_version": f"{PYTHON}.5",
     "sys_platform": "linux",
     "platform_system": "Linux",
     "platform_machine": "x86_64",
@@ -41,6 +35,23 @@ MARKERS = {
     "platform_python_implementation": "CPython",
     "extra": "",
 }
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Whom wheels are for: a CPython (`3.13`) on x86-64 Linux with glibc 2.`glibc_minor` or a newer one."""
+
+    python: str
+    glibc_minor: int
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """Values of environment markers. Only the minor version is known."""
+        return {**MARKERS, "python_version": self.python, "python_full_version": f"{self.python}.5"}
+
+
+HOSTS = Interpreter("3.13", 41)
+"""The hosts' system, Debian 13: wheels for any older glibc will do."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,8 @@ class LockedRequirement:
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={h}" for h in self.hashes)])
 
 
-def locked_requirements(exported: str) -> list[LockedRequirement]:
-    """Parse the output of `uv export`, keeping what the hosts' Python needs."""
+def locked_requirements(exported: str, whom: Interpreter = HOSTS) -> list[LockedRequirement]:
+    """Parse the output of `uv export`, keeping what that Python needs."""
     joined = re.sub(r"\\\n\s*", " ", exported)
     found: list[LockedRequirement] = []
     for line in joined.splitlines():
@@ -65,7 +76,7 @@ def locked_requirements(exported: str) -> list[LockedRequirement]:
         if not text.strip() or text.lstrip().startswith("#"):
             continue
         requirement = Requirement(text.strip())
-        if requirement.marker is None or requirement.marker.evaluate(dict(MARKERS)):
+        if requirement.marker is None or requirement.marker.evaluate(whom.markers):
             version = str(requirement.specifier).removeprefix("==")
             hashes = [h.strip() for h in hashes]
             found.append(LockedRequirement(canonicalize_name(requirement.name), version, tuple(hashes)))
@@ -86,15 +97,21 @@ def fetch_wheels(
 
     Raises YiyunError when a package has no wheel for the hosts' Python, or no registry answers.
     """
-    wheels = target / "wheels"
+    download_locked(requirements, target / "wheels", HOSTS, progress)
+    _pip_download([f"uv=={uv_version}"], target / "uv", HOSTS, progress)
+    _unpack_uv(target)
+
+
+def download_locked(
+    requirements: Iterable[LockedRequirement], wheels: Path, whom: Interpreter, progress: Progress
+) -> None:
+    """Download the wheels of all requirements; what is there already and fits is kept. Raises YiyunError."""
     wheels.mkdir(parents=True, exist_ok=True)
     unique = {r.name: r for r in requirements}
-    listing = target / "requirements.txt"
+    listing = wheels.with_suffix(".txt")
     listing.write_text("".join(r.line() + "\n" for _, r in sorted(unique.items())), encoding="utf-8")
-    _pip_download(["--require-hashes", "-r", str(listing)], wheels, progress)
+    _pip_download(["--require-hashes", "-r", str(listing)], wheels, whom, progress)
     listing.unlink()
-    _pip_download([f"uv=={uv_version}"], target / "uv", progress)
-    _unpack_uv(target)
 
 
 def _unpack_uv(target: Path) -> None:
@@ -109,18 +126,19 @@ def _unpack_uv(target: Path) -> None:
     shutil.rmtree(target / "uv")
 
 
-def download_options() -> list[str]:
-    """Options by which pip chooses wheels for the hosts, whatever Python runs it."""
-    platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(GLIBC_MINOR, 4, -1)]
+def download_options(whom: Interpreter) -> list[str]:
+    """Options by which pip chooses wheels for another Python, whatever Python runs it."""
+    platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(whom.glibc_minor, 4, -1)]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
-    abi = f"cp{PYTHON.replace('.', '')}"
-    options = ["--no-deps", "--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"]
+    abi = f"cp{whom.python.replace('.', '')}"
+    options = ["--no-deps", "--only-binary=:all:", "--python-version", whom.python, "--implementation", "cp"]
     options += [part for name in (abi, "abi3", "none") for part in ("--abi", name)]
     return options + [part for name in platforms for part in ("--platform", name)]
 
 
-def _pip_download(what: list[str], target: Path, progress: Progress) -> None:
-    command = [find_uv_bin(), "tool", "run", "pip", "download", "--progress-bar=off", *download_options()]
+def _pip_download(what: list[str], target: Path, whom: Interpreter, progress: Progress) -> None:
+    command = [find_uv_bin(), "tool", "run", "pip", "download", "--progress-bar=off"]
+    command += download_options(whom)
 
     def tell(line: str) -> None:
         if line.startswith("Collecting "):
@@ -134,9 +152,9 @@ def _pip_download(what: list[str], target: Path, progress: Progress) -> None:
         )
 
 
-def build_payload(root: Path, target: Path, progress: Progress) -> None:
+def build_payload(root: Path, target: Path, progress: Progress, packages: Sequence[str] = PAYLOAD) -> None:
     """Build our own wheels from the workspace; equal sources give equal bytes."""
-    for package in PAYLOAD:
+    for package in packages:
         progress(f"bundle: building {package}")
         command = ["build", "--wheel", "--quiet", "--package", package, "--out-dir", str(target)]
         _uv(command, root, f"{package} cannot be built")

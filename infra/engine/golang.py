@@ -63,27 +63,12 @@ class GoProgram:
         return "\n".join(lines) + "\n"
 
 
-def build_go_program(
-    name: str,
-    *,
-    version: str,
-    requires: dict[str, str],
-    replaces: dict[str, str],
-    package: str,
-    ldflags: str,
-    progress: Callable[[str], None],
-) -> Path:
+def build(program: GoProgram, progress: Callable[[str], None]) -> Path:
     """The binary of a Go program, built on first use and kept in the cache.
 
-    `requires`: module → version; `replaces`: module → `module version`. Two runs at once build it
-    once. A cached binary whose SHA-256 is not the one written at its build is built anew.
-    Raises YiyunError when there is too little disk, no toolchain, no registry, or the build fails.
+    Two runs at once build it once. A cached binary whose SHA-256 is not the one written at its build is
+    built anew. Raises YiyunError when there is too little disk, no toolchain or registry, or it fails.
     """
-    return build(GoProgram(name, version, requires, replaces, package, ldflags), progress)
-
-
-def build(program: GoProgram, progress: Callable[[str], None]) -> Path:
-    """As `build_go_program`, for a recipe."""
     binary = _binary(program)
     if _usable(binary):
         return binary
@@ -98,6 +83,22 @@ def built(program: GoProgram) -> Path | None:
     """The cached binary of a recipe, or None when it has to be built."""
     binary = _binary(program)
     return binary if _usable(binary) else None
+
+
+def adopt(program: GoProgram, source: Path, sha256: str) -> Path:
+    """Put a binary that was built elsewhere into the cache. Raises YiyunError when it is another file."""
+    binary = _binary(program)
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(binary.parent / "lock"):
+        half = binary.with_name(f"{binary.name}.new")
+        shutil.copyfile(source, half)
+        if _sha256(half) != sha256:
+            half.unlink()
+            raise YiyunError(f"{source} was altered while it was read", hint="get it again, then run again")
+        half.chmod(0o755)
+        half.replace(binary)
+        _checksum_file(binary).write_text(sha256 + "\n", encoding="ascii")
+    return binary
 
 
 def _binary(program: GoProgram) -> Path:

@@ -37,8 +37,8 @@ def size_of(host: Host) -> Capacity:
 
 
 def total(estate: Estate) -> Capacity:
-    """Sum over the cloud hosts. Raises KeyError for an unknown type."""
-    sizes = [size_of(host) for host in estate.cloud_hosts]
+    """Sum over the cloud hosts the provider makes. Raises KeyError for an unknown type."""
+    sizes = [size_of(host) for host in estate.cloud_hosts if not host.exists]
     return Capacity.model_construct(
         vcpu=sum(s.vcpu for s in sizes), memory_gib=sum(s.memory_gib for s in sizes)
     )

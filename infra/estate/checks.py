@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 from infra.estate.addresses import subnet_of
 from infra.estate.capacity import instance_types, total
+from infra.services.base import SSHD
 from infra.services.catalogue import KNOWN_ROLES, service_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Network
 
-    from infra.estate.model import Estate
+    from infra.estate.model import Estate, Host
 
 Finding = tuple[tuple[str | int, ...], str, str]
 """Key in the document, what is wrong, what to do."""
 
+SSH_PORT = SSHD.port("ssh").number
 PLACEHOLDERS = ("changeme", "change_me", "example", "placeholder", "todo", "xxx")
 
 
@@ -112,10 +114,37 @@ def _hosts(estate: Estate) -> Iterator[Finding]:
                     f"{host.name}: no role {role}",
                     f"one of {', '.join(sorted(KNOWN_ROLES))}",
                 )
-        if host.provider == "existing" and host.address is None:
-            yield key, f"{host.name} exists already, so its address must be given", "add address: A.B.C.D"
+        yield from _existing(key, host)
         if len({d.mount for d in host.disks}) != len(host.disks):
             yield key, f"{host.name}: two disks at one mount", "give each disk a mount of its own"
+
+
+def _existing(key: tuple[str | int, ...], host: Host) -> Iterator[Finding]:
+    """Of a machine that exists already: what must be given, and what only a provider could do."""
+    if not host.exists:
+        if host.ssh is not None:
+            yield (
+                (*key, "ssh"),
+                f"{host.name}: ssh is of hosts that exist already",
+                "remove it, or add provider: existing",
+            )
+        return
+    if host.address is None:
+        yield key, f"{host.name} exists already, so its address must be given", "add address: A.B.C.D"
+    if host.type:
+        yield (*key, "type"), f"{host.name} exists already and is no instance", "remove its type"
+    if host.access.port != SSH_PORT and not host.access.host:
+        yield (
+            (*key, "ssh"),
+            f"{host.name}: through its bastion SSH is at port {SSH_PORT}",
+            "name ssh.host to connect directly, or remove the port",
+        )
+    for role in sorted({"ops", "gateway"} & set(host.roles) if host.subnet else ()):
+        yield (
+            (*key, "roles"),
+            f"{host.name}: {role} needs a public address, which the provider gives only to hosts it makes",
+            "give the role to another host",
+        )
 
 
 def _addresses(estate: Estate) -> Iterator[Finding]:
@@ -141,7 +170,7 @@ def _capacity(estate: Estate) -> Iterator[Finding]:
     types = instance_types()
     unknown = False
     for index, host in enumerate(estate.hosts):
-        if host.subnet is not None and host.type not in types:
+        if host.subnet is not None and not host.exists and host.type not in types:
             unknown = True
             yield (
                 ("hosts", index),

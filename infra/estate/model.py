@@ -63,6 +63,20 @@ class Disk(Part):
     mount: str = Field(default="/data", pattern=r"^/[a-z0-9/_-]+$")
 
 
+class Access(Part):
+    """How a machine that exists already is reached, and how it lets us in the first time."""
+
+    host: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    """Name or address that SSH connects to directly; empty: the host's own address, through its bastion."""
+    port: int = Field(default=22, ge=1, le=65535)
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    """Who lets the operators' key in; needs password-less sudo when it is not root."""
+    key_file: str = Field(default="", pattern=r"^([/~].*)?$")
+    """Private key of that user on this machine; empty: the operators' own key is let in already."""
+    host_key: str = Field(default="", pattern=r"^(ssh-ed25519 [A-Za-z0-9+/=]+)?$")
+    """The machine's public host key; empty: learnt by `yiyun host learn`."""
+
+
 class Host(Part):
     """One machine. On the cloud side it stands in a subnet, on the premises at a site."""
 
@@ -75,6 +89,18 @@ class Host(Part):
     image: Name | None = None
     disks: tuple[Disk, ...] = ()
     provider: Literal["estate", "existing"] = "estate"
+    ssh: Access | None = None
+    """Of a host that exists already only."""
+
+    @property
+    def exists(self) -> bool:
+        """True when the provider neither makes nor removes it, nor guards it by a security group."""
+        return self.provider == "existing"
+
+    @property
+    def access(self) -> Access:
+        """How it is reached when it exists already."""
+        return self.ssh or Access()
 
 
 class LoadBalancer(Part):

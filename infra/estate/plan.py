@@ -82,9 +82,7 @@ def plan_resources(estate: Estate, authorized_key: str = "") -> tuple[PlannedRes
 def provisioned_hosts(estate: Estate) -> tuple[Host, ...]:
     """Hosts that the estate's provider makes: in the lab the premises too, elsewhere they exist already."""
     return tuple(
-        h
-        for h in estate.hosts
-        if h.provider == "estate" and (h.subnet is not None or estate.provider == "lab")
+        h for h in estate.hosts if not h.exists and (h.subnet is not None or estate.provider == "lab")
     )
 
 
@@ -180,7 +178,7 @@ def _public(estate: Estate) -> Iterator[PlannedResource]:
 
 
 def _balancers(estate: Estate) -> Iterator[PlannedResource]:
-    addresses = host_addresses(estate)
+    addresses, made = host_addresses(estate), {h.name for h in provisioned_hosts(estate)}
     for balancer in estate.load_balancers:
         elastic = elastic_name_of_balancer(balancer.name)
         yield PlannedResource(
@@ -217,7 +215,7 @@ def _balancers(estate: Estate) -> Iterator[PlannedResource]:
             ),
             (
                 logical_name("LoadBalancer", balancer.name),
-                *(logical_name("Host", b.host) for b in backends),
+                *(logical_name("Host", b.host) for b in backends if b.host in made),
             ),
         )
 

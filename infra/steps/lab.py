@@ -7,6 +7,7 @@ from infra.doctor import require_machine
 from infra.drivers.lab.hosts import host_public_keys
 from infra.drivers.lab.realise import realise
 from infra.drivers.lab.settings import settings_of, write_settings
+from infra.existing import believed_keys, let_operators_in, require_keys
 from infra.reach import wait_reachable, write_ssh_files
 from infra.steps.model import Context, Step
 from infra.trust.material import Material
@@ -36,10 +37,15 @@ def realise_lab(context: Context) -> int:
 
 
 def reach(context: Context) -> int:
-    """Pin the host keys and wait until every host answers."""
-    changed = write_ssh_files(context.estate, context.paths, host_public_keys(context.paths))
-    wait_reachable(context.estate, context.paths)
-    return int(changed)
+    """Pin the host keys, let the operators in where a machine existed already, wait until all answer."""
+    estate, paths = context.estate, context.paths
+    keys = {**host_public_keys(paths), **believed_keys(estate, paths)}
+    changed = write_ssh_files(estate, paths, keys)  # first, so that a bastion is there to learn a key through
+    require_keys(estate, keys)
+    wait_reachable([h for h in estate.hosts if not h.exists], paths)
+    told = let_operators_in(estate, paths, Material(estate, paths).operator_key(), context.progress)
+    wait_reachable([h for h in estate.hosts if h.exists], paths)
+    return int(changed) + told
 
 
 def _recover(context: Context) -> int:

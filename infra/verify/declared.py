@@ -71,6 +71,8 @@ def rules_needed(
 ) -> tuple[GroupRule, ...]:
     """Every group a connection must pass and the rule it passes by, the source's side first.
 
+    A machine that exists already has no group.
+
     `source`: a host, or a caller outside (`operators`, `internet`, `sites`, `load-balancer:NAME`).
     """
     flow = flow_of(estate, source, destination, port, protocol)
@@ -78,10 +80,10 @@ def rules_needed(
     needed: list[GroupRule] = []
     addresses = host_addresses(estate)
     target = f"{addresses[destination]}/32"
-    for group in senders:
+    for group in (g for g in senders if not estate.host(g).exists):
         peers = {target} if flow else set[str]()
         needed += _matching(estate, group, "out", port, protocol, peers)
-    if _reaches(estate, source, destination):
+    if _reaches(estate, source, destination) and not estate.host(destination).exists:
         peers = {str(n) for n in sources_of(estate, flow)} if flow else set[str]()
         needed += _matching(estate, destination, "in", port, protocol, peers)
     return tuple(needed)

@@ -100,6 +100,7 @@ def summary(
             for c, v in verdicts.items()
             if undecided(c, v)
         ),
+        unguarded=tuple(h.name for h in estate.hosts if h.exists),
         verdicts=dict(named),
     )
 

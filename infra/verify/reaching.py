@@ -69,12 +69,16 @@ class InLab:
     paths: EstatePaths
     processes: Mapping[str, int]
     """Host → its first process on this machine."""
+    existing: frozenset[str] = frozenset()
+    """Hosts that the lab did not make: reached by SSH, as everywhere."""
     scope: Scope = "fabric"
 
     def argv(self, host: str) -> list[str]:
         """Into the host's namespaces. Raises YiyunError when it is not running."""
         from infra.drivers.lab.hosts import enter_command
 
+        if host in self.existing:
+            return BySsh(self.paths).argv(host)
         pid = self.processes.get(host)
         if pid is None:
             raise YiyunError(f"{host} is not running", hint=f"yiyun lab up --estate {self.paths.estate}")
@@ -113,6 +117,6 @@ def reaching(estate: Estate, paths: EstatePaths, scope: Scope | None = None) -> 
         n.removeprefix(head): c.pid for n, c in containers(paths.estate).items() if c.state == "running"
     }
     try:
-        yield InLab(paths, running)
+        yield InLab(paths, running, frozenset(h.name for h in estate.hosts if h.exists))
     finally:
         remove_taps(paths)

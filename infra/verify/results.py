@@ -55,6 +55,9 @@ class ProbeResult:
     unexpected_closed: tuple[Unexpected, ...]
     undecided: tuple[str, ...] = ()
     """Denied probes that their own source stopped, so that the fabric was never asked."""
+    unguarded: tuple[str, ...] = ()
+    """Hosts that exist already: between two of them nothing of ours can deny, so only what is permitted is
+    probed; of the rest the other end's security group decided."""
     verdicts: dict[str, str] = field(default_factory=dict[str, str])
     """Every verdict by `verdict_key`."""
 
@@ -160,6 +163,8 @@ class VerifyResult:
             parts.append(
                 f"{p.probes} probes between {p.pairs} pairs of hosts{how}: {differences} differences"
             )
+            if p.unguarded:
+                parts.append(f"no security group guards {', '.join(p.unguarded)} (existing)")
         return "; ".join(parts) or "nothing was asked for"
 
     def as_json(self) -> dict[str, Any]:

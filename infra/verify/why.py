@@ -75,6 +75,8 @@ class Chain:
     declaration: Fact
     rules: tuple[RuleFact, ...]
     probed: tuple[Probed, ...]
+    unguarded: tuple[Fact, ...] = ()
+    """Ends that exist already: the fabric cannot vouch for them."""
 
     def as_json(self) -> dict[str, Any]:
         """Fields of `why` in the JSON contract."""
@@ -91,6 +93,7 @@ class Chain:
         for rule in self.rules:
             lines.append(f"  rule         {rule.text}")
             lines.append(f"  counter      {_counted(rule)}")
+        lines += [f"  unguarded    {f.text}" for f in self.unguarded]
         lines += [
             f"  last probe   {p.verdict}{f' via {p.via}' if p.via else ''}  ({p.at}, by {p.scope})"
             for p in self.probed
@@ -129,6 +132,7 @@ def explain(
         declaration=_declaration(estate, flow, destination, port, protocol),
         rules=tuple(_rule_fact(rule, counters) for rule in needed),
         probed=_probed(load_probe(paths.last_probe), source, destination, port, protocol),
+        unguarded=_unguarded(estate, source, destination),
     )
 
 
@@ -191,6 +195,18 @@ def _estate_facts(estate: Estate, source_file: str, source: str, destination: st
         text = f"line: {estate.line.peer} to {', '.join(estate.line.gateways)}"
         facts.append(Fact(text, document.place(("line", "peer"))))
     return tuple(facts)
+
+
+def _unguarded(estate: Estate, source: str, destination: str) -> tuple[Fact, ...]:
+    ends = [h for h in estate.hosts if h.exists and h.name in {source, destination}]
+    return tuple(
+        Fact(
+            f"{h.name} exists already and has no security group: what "
+            f"{'leaves' if h.name == source else 'enters'} it is decided by its own network and firewall, "
+            "which yiyun cannot see"
+        )
+        for h in ends
+    )
 
 
 def _declaration(estate: Estate, flow: Flow | None, destination: str, port: int, protocol: str) -> Fact:

@@ -22,7 +22,7 @@ from infra.errors import BadInputError, YiyunError
 from infra.paths import cache_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -112,7 +112,7 @@ def ensure_image(name: str, progress: Progress) -> Path:
     if recipe is None:
         known = ", ".join(sorted(RECIPES))
         raise BadInputError(f"the lab has no image {name}", hint=f"use one of {known} under images:")
-    folder = cache_root() / "images" / f"{name}-{recipe.digest}"
+    folder = image_folder(name, recipe.digest)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         newest = newest_build(folder)
@@ -120,6 +120,30 @@ def ensure_image(name: str, progress: Progress) -> Path:
             return newest / "rootfs"
         remove_half_built(folder)
         return _build(name, recipe, folder, progress) / "rootfs"
+
+
+def image_folder(name: str, digest: str) -> Path:
+    """Where builds of an image are kept."""
+    return cache_root() / "images" / f"{name}-{digest}"
+
+
+def adopt_image(name: str, digest: str, stamp: str, unpack: Callable[[Path], None]) -> bool:
+    """Take over a build that was made elsewhere; False when it is here already.
+
+    `unpack` fills the root file system's folder, which does not exist yet.
+    """
+    folder = image_folder(name, digest)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        complete = folder / f"build-{stamp}"
+        if complete.is_dir():
+            return False
+        remove_half_built(folder)
+        half = folder / f"half-{stamp}"
+        half.mkdir()
+        unpack(half / "rootfs")
+        half.replace(complete)
+    return True
 
 
 def newest_build(folder: Path) -> Path | None:
