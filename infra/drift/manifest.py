@@ -16,6 +16,9 @@ Manifest: TypeAlias = dict[str, frozenset[str]]
 """Part of the playbook (a role's tag) → the words its tasks used on one host."""
 
 MAX_WORD = 200
+CONTENTS = frozenset({"content", "stdin", "_original_basename", "_diff_peek", "checksum"})
+"""Arguments that hold what goes into a file, or Ansible's own business, and name nothing."""
+TEMPORARY = ("/root/.ansible", "/.ansible")
 _PATH = re.compile(r"(?<![\w}*])/[\w.@+*/-]+")
 _BARE = re.compile(r"[\w.@+-]+")
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
@@ -24,7 +27,8 @@ _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 def words_of(value: Any) -> set[str]:
     """Names in a task's arguments: paths, packages, units, users. An expression becomes `*`."""
     if isinstance(value, dict):
-        return {word for item in value.values() for word in words_of(item)}
+        named = {k: v for k, v in value.items() if k not in CONTENTS and not str(k).startswith("_ansible")}
+        return {word for item in named.values() for word in words_of(item)}
     if isinstance(value, list | tuple):
         return {word for item in value for word in words_of(item)}
     if not isinstance(value, str) or not value:
@@ -33,6 +37,7 @@ def words_of(value: Any) -> set[str]:
     if "\n" not in text and len(text) <= MAX_WORD and _BARE.fullmatch(text):
         return {text}
     paths = {p.rstrip("/.") for p in _PATH.findall(text) if len(p) <= MAX_WORD}
+    paths = {p for p in paths if not p.startswith(TEMPORARY)}
     return {p for p in paths if len(p.partition("*")[0]) > 1}
 
 

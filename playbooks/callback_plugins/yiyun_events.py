@@ -83,7 +83,7 @@ class CallbackModule(CallbackBase):
     def _result_words(cls, result: dict[str, Any]) -> set[str]:
         own = {key: result.get(key) for key in ("path", "dest", "cmd", "item")}
         arguments = (result.get("invocation") or {}).get("module_args") or {}
-        found = words_of(own) | words_of({k: v for k, v in arguments.items() if k != "content"})
+        found = words_of(own) | words_of(arguments)
         for item in result.get("results") or []:
             if isinstance(item, dict) and not item.get("_ansible_no_log"):
                 found |= cls._result_words(item)

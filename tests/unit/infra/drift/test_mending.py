@@ -107,7 +107,8 @@ def test_after_an_interrupted_run_nothing_is_taken_away() -> None:
 def test_words_are_names_and_no_contents() -> None:
     args = {
         "dest": "{{ folder }}/x",
-        "content": "line one\nline two with a secret s3cret",
+        "content": "s3cret",
+        "stdin": "s3cret",
         "cmd": "cat /etc/nginx/conf.d/*.conf {{ dir }}/y.crt | sha256sum",
         "name": ["nginx", "haproxy"],
         "path": "/etc/app/secrets/{{ item.secret }}",
@@ -115,7 +116,7 @@ def test_words_are_names_and_no_contents() -> None:
     }
     words = words_of(args)
     assert {"nginx", "haproxy", "/etc/nginx/conf.d/*.conf", "/etc/app/secrets/*", "yiyun-app"} <= words
-    assert not [w for w in words if "secret s3cret" in w or w in {"*", "/x", "/*"}]
+    assert not [w for w in words if "s3cret" in w or w in {"*", "/x", "/*"}]
 
 
 def test_events_become_words_by_host_and_part() -> None:
