@@ -155,7 +155,7 @@ def _preview(estate: Estate, paths: EstatePaths, progress: Progress) -> Preview:
 def _refuse_unasked_destruction(
     report: Report, estate: Estate, paths: EstatePaths, progress: Progress, *, yes: bool
 ) -> None:
-    if yes or not paths.pulumi.exists():
+    if yes or not paths.pulumi.exists() or _engine(estate, paths, progress).is_settled():
         return
     lost = [c for c in _preview(estate, paths, progress).changes if c.action in {"delete", "replace"}]
     if lost:

@@ -106,18 +106,29 @@ def merged(
     the user asked to keep it (`keep`: `KIND:NAME`), or it is there (or gone) just as a task wants it.
     """
     result: State = {}
+    final = settled(after)
     for kind in KINDS:
-        old, was, now = recorded.get(kind, {}), before.get(kind, {}), after.get(kind, {})
+        old, was, now = recorded.get(kind, {}), before.get(kind, {}), final.get(kind, {})
         entries: dict[str, Entry] = {}
         for name in {*old, *now}:
             by_hand = was.get(name) != old.get(name) and was.get(name) == now.get(name)
             new_or_gone = name not in old or name not in now
-            takes_over = f"{kind}:{name}" in keep or (new_or_gone and is_named(name, named))
+            owner = now.get(name, {}).get("unit", name) if kind == "Listener" else name
+            takes_over = f"{kind}:{name}" in keep or (new_or_gone and is_named(owner, named))
             chosen = old.get(name) if by_hand and not takes_over else now.get(name)
             if chosen is not None:
                 entries[name] = chosen
         result[kind] = entries
     return result
+
+
+def settled(state: State) -> State:
+    """A state with the units that are on their way as if they had arrived: so they are recorded."""
+    units = {
+        name: {**unit, "active": "active"} if unit["active"] in SETTLED else unit
+        for name, unit in state.get("Unit", {}).items()
+    }
+    return {**state, "Unit": units}
 
 
 def is_named(name: str, named: frozenset[str]) -> bool:

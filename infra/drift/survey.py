@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from infra.drift.compare import State, differences, merged
+from infra.drift.compare import State, differences, merged, settled
 from infra.drift.mending import HostPlan, plan
 from infra.drift.records import HostRecord, read_record, write_record
 from infra.drift.remote import collect, mend
@@ -48,8 +48,13 @@ class Survey:
 
     @property
     def left(self) -> tuple[Difference, ...]:
-        """What neither a role nor an order puts right."""
-        return tuple(d for plan_ in self.plans.values() for d in plan_.left)
+        """What is not as recorded now: after the converge, what neither a role nor an order put right."""
+        return tuple(
+            d
+            for host, state in self.states.items()
+            if self.records[host].state
+            for d in differences(host, self.records[host].state, state)
+        )
 
 
 def survey(
@@ -106,12 +111,12 @@ def recorded(
         state = (
             merged(record.state, survey_.states.get(host, {}), after[host], words, keep)
             if record.state and not record.running
-            else after[host]
+            else settled(after[host])
         )
         survey_.records[host] = HostRecord(
             inputs={**record.inputs, **{p: survey_.inputs[host][p] for p in parts}},
             names=names,
-            running=[],
+            running=sorted(set(record.running) - parts),
             state=state,
             recorded=now,
         )

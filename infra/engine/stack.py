@@ -90,8 +90,7 @@ class Engine:
         with self._locked("up"):
             planned, held = self._plan()
             self._refuse_replacement(held)
-            driver = driver_named(self.estate.provider, self.paths)
-            if not full and settled(planned, self._deployment()) and not drift_of(planned, driver):
+            if not full and self._settled(planned):
                 return UpResult({}, tuple(h.logical_name for h in held))
             stack = self._open()
             watcher = Watcher(self._adoptable(planned), self.progress)
@@ -108,6 +107,10 @@ class Engine:
         return UpResult(
             dict(Counter(c.action for c in watcher.changes())), tuple(h.logical_name for h in held)
         )
+
+    def is_settled(self) -> bool:
+        """Whether estate, state and driver agree, so that the engine would find nothing to do."""
+        return self._exists() and self._settled(self._plan()[0])
 
     def read_drift(self) -> Preview:
         """How the resources differ from the estate, read from the driver without running the engine."""
@@ -164,6 +167,10 @@ class Engine:
         """`hosts` and `elastic_ips`, each name → address, as the last `up` left them."""
         with told():
             return {name: output.value for name, output in self._open().outputs().items()}
+
+    def _settled(self, planned: Sequence[PlannedResource]) -> bool:
+        driver = driver_named(self.estate.provider, self.paths)
+        return settled(planned, self._deployment()) and not drift_of(planned, driver)
 
     @contextmanager
     def _locked(self, command: str) -> Generator[None]:

@@ -181,6 +181,19 @@ def test_what_was_there_before_a_role_named_it_is_taken_over() -> None:
     assert new["Package"]["hello"] == {"version": "2"}
 
 
+def test_a_listener_that_opened_late_belongs_to_the_role_of_its_unit() -> None:
+    old, before = state(), copy.deepcopy(state())
+    before["Listener"] |= {"tcp *:8444": {"unit": "nginx.service"}, "tcp *:99": {"unit": "session"}}
+    new = merged(old, before, copy.deepcopy(before), frozenset({"nginx"}))
+    assert set(new["Listener"]) == {"tcp 0.0.0.0:443", "tcp *:8444"}
+
+
+def test_a_unit_on_its_way_is_recorded_as_arrived() -> None:
+    after = copy.deepcopy(state())
+    after["Unit"]["nginx.service"]["active"] = "activating"
+    assert merged({}, {}, after, frozenset())["Unit"]["nginx.service"]["active"] == "active"
+
+
 def test_the_user_may_keep_a_hand_change() -> None:
     old, before = state(), copy.deepcopy(state())
     before["File"]["/etc/a.conf"]["mode"] = "0600"
