@@ -168,7 +168,10 @@ def _made_anew(recorded_state: State, actual: State) -> bool:
 def _states_of(estate: Estate, paths: EstatePaths, hosts: Iterable[str]) -> dict[str, State]:
     wanted = [h for h in estate.hosts if h.name in set(hosts)]
     found: dict[str, State] = {}
-    for host, state in collect(paths, wanted).items():
+    answers = collect(paths, wanted)
+    silent = [h for h in wanted if answers[h.name] is None]
+    answers |= collect(paths, silent)  # once more: a busy machine is no broken host
+    for host, state in answers.items():
         if state is None:
             raise YiyunError(f"{host} does not say what it is made of", hint=f"yiyun logs {host}", where=host)
         found[host] = state
