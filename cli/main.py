@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
-from cli.verbs import bundle, doctor, estate_file, host, lab, look, provision
+from cli.verbs import bundle, doctor, drift, estate_file, host, lab, look, provision
 
 USAGE_EXIT = 4
 """A wrong command line is bad input; Typer alone would exit 2, which here means `changes pending`."""
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("up")(provision.up)
 app.command("preview")(provision.preview)
+app.command("drift")(drift.drift)
 app.command("destroy")(provision.destroy)
 app.command("verify")(look.verify)
 app.command("status")(look.status)

@@ -36,6 +36,10 @@ class ConvergeResult:
     failures: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     tasks: int = 0
     seconds: float = 0.0
+    names: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Events that say what the tasks name (`infra.drift.manifest`)."""
+    changed_on: set[str] = field(default_factory=set[str])
+    """Hosts on which something changed."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +148,11 @@ def _take(event: dict[str, Any], result: ConvergeResult, progress: Callable[[str
     if kind == "task":
         result.tasks += 1
         progress(event["name"])
+    elif kind == "names":
+        result.names.append(event)
     elif kind == "changed":
         result.changed += 1
+        result.changed_on.add(event["host"])
     elif kind in {"failed", "unreachable"}:
         result.failures.append({key: str(event.get(key, "")) for key in ("host", "task", "message")})
 

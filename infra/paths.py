@@ -102,6 +102,16 @@ class EstatePaths:
         return self.root / "ansible"
 
     @property
+    def desired(self) -> Path:
+        """What the last good converge left on each host, as `drift` compares it."""
+        return self.root / "desired"
+
+    @property
+    def verified(self) -> Path:
+        """When everything was last checked and good, and of what; gone as soon as something changes."""
+        return self.root / "verified.json"
+
+    @property
     def last_probe(self) -> Path:
         """Result of the last all-pairs probe, for `why` and `status`."""
         return self.root / "last-probe.json"

@@ -8,11 +8,14 @@ import typer
 from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, YesOption, confirm, reporting
+from infra.drift.survey import Survey
 from infra.drivers.lab.realise import realise
 from infra.engine.lock import estate_lock
 from infra.engine.stack import Engine
 from infra.errors import BadInputError, RefusedError
+from infra.steps.converging import FOUND
 from infra.steps.model import Context, Selection, Step, StepResult, StepsFailedError, run_steps
+from infra.steps.proving import PROOF
 from infra.steps.up import steps_of
 from infra.trust.material import Material
 
@@ -30,6 +33,13 @@ def up(
     start: Annotated[str, typer.Option("--from", help="Start at this step.")] = "",
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this step; repeatable.")] = None,
     list_steps: Annotated[bool, typer.Option("--list-steps", help="List the steps and stop.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Run every role and every check, also where nothing differs.")
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="Take over this hand-made change (as `drift` names it); repeatable."),
+    ] = None,
     yes: YesOption = False,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -46,21 +56,30 @@ def up(
             return
         selection = Selection(start, tuple(only or ()))
         selection.chooses(steps)
-        bring_up(report, loaded, selection, yes=yes)
+        bring_up(report, loaded, selection, yes=yes, full=full, keep=frozenset(keep or ()))
 
 
-def bring_up(report: Report, estate: Estate, selection: Selection, *, yes: bool) -> None:
+def bring_up(
+    report: Report,
+    estate: Estate,
+    selection: Selection,
+    *,
+    yes: bool,
+    full: bool = False,
+    keep: frozenset[str] = frozenset(),
+) -> None:
     """Run the steps of `up` under the estate's lock and put them into the report."""
     paths = report.paths.ensure()
     with report.progress() as progress, estate_lock(paths, report.command, progress):
         _refuse_unasked_destruction(report, estate, paths, progress, yes=yes)
-        context = Context(estate, report.source, paths, progress)
+        context = Context(estate, report.source, paths, progress, full=full, keep=keep)
         try:
             results = run_steps(steps_of(estate), context, selection, lambda item: _announce(progress, item))
         except StepsFailedError as error:
             _put_steps(report, error.results)
             raise
     _put_steps(report, results)
+    _put_findings(report, context)
     report.say(f"{estate.estate} is up: {report.fields['changed']} changes")
 
 
@@ -136,7 +155,7 @@ def _preview(estate: Estate, paths: EstatePaths, progress: Progress) -> Preview:
 def _refuse_unasked_destruction(
     report: Report, estate: Estate, paths: EstatePaths, progress: Progress, *, yes: bool
 ) -> None:
-    if yes or not paths.pulumi.exists():
+    if yes or not paths.pulumi.exists() or _engine(estate, paths, progress).is_settled():
         return
     lost = [c for c in _preview(estate, paths, progress).changes if c.action in {"delete", "replace"}]
     if lost:
@@ -158,6 +177,26 @@ def _announce(progress: Progress, item: Step | StepResult) -> None:
 def _put_steps(report: Report, results: list[StepResult]) -> None:
     report.fields["steps"] = [r.as_json() for r in results]
     report.fields["changed"] = sum(r.changed for r in results)
+
+
+def _put_findings(report: Report, context: Context) -> None:
+    """What was found on the hosts: taken away or put back without a role, and left for a person."""
+    proof, found = context.results.get(PROOF), context.results.get(FOUND)
+    if isinstance(proof, dict):
+        report.fields["proof"] = proof
+        if not proof["whole"]:
+            report.say(
+                f"nothing differs since everything was checked at {proof['at']}; --full checks it again"
+            )
+    if not isinstance(found, Survey):
+        return
+    left = found.left
+    report.fields |= {"mended": found.mended, "left": [d.resource for d in left]}
+    for item in found.mended:
+        mark = "[yellow]mended[/]" if item["ok"] else "[red]not mended[/]"
+        report.say(f"{mark} {item['host']}: {item['what']}: {item['said']}")
+    for difference in left:
+        report.say(f"[red]left[/] {difference.resource} is not as recorded: see yiyun drift")
 
 
 def _show_changes(report: Report, plan: Preview) -> None:

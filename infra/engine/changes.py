@@ -23,6 +23,8 @@ class Change:
     action: Action
     properties: tuple[PropertyChange, ...] = ()
     source: Literal["cloud", "host", "monitoring"] = "cloud"
+    remedy: str = ""
+    """What would put it right, where that is worth a word."""
 
     def as_json(self) -> dict[str, Any]:
         """As the JSON contract has it."""
@@ -32,6 +34,7 @@ class Change:
             "action": self.action,
             "properties": [p.as_json() for p in self.properties],
             "source": self.source,
+            **({"remedy": self.remedy} if self.remedy else {}),
         }
 
 

@@ -84,6 +84,24 @@ def hold_protected(
     return tuple(result), tuple(held)
 
 
+def settled(planned: Sequence[PlannedResource], deployment: Deployment) -> bool:
+    """Whether the state holds exactly the planned resources, with these inputs, and nothing under way."""
+    resources = [r for r in deployment.get("resources") or [] if _is_ours(r)]
+    if deployment.get("pending_operations") or any(r.get("delete") for r in resources):
+        return False
+    known = {k.logical_name: k for k in known_resources(deployment)}
+    guarded = {_name(r["urn"]) for r in resources if r.get("protect")}
+    return {p.logical_name for p in planned} == set(known) and all(
+        not changed_properties(p.kind, p.inputs.model_dump(), _plain(known[p.logical_name].inputs))
+        and p.protected == (p.logical_name in guarded)
+        for p in planned
+    )
+
+
+def _plain(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if not name.startswith("__")}
+
+
 def destructive_changes(resource: PlannedResource, old: Known) -> tuple[str, ...]:
     """Properties whose change would lose data: immutable ones, and a disk that shrinks."""
     declared = resource.inputs.model_dump()

@@ -31,6 +31,12 @@ class Context:
     progress: Callable[[str], None]
     results: dict[str, object] = field(default_factory=dict[str, object])
     """What later steps and the caller need of earlier ones, by step name."""
+    full: bool = False
+    """Run everything, also what is as recorded."""
+    keep: frozenset[str] = frozenset()
+    """Hand-made changes to take over (`HOST:KIND:NAME`, as `drift` names them)."""
+    changed: int = 0
+    """What the steps so far have changed."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,12 @@ def run_steps(
             changed = step.run(context)
         except YiyunError as error:
             results.append(StepResult(step.name, "failed", seconds=time.monotonic() - started))
+            context.paths.verified.unlink(missing_ok=True)
             _journal(context.paths.journal, results)
             raise StepsFailedError(error, results) from error
+        context.changed += changed
+        if changed:
+            context.paths.verified.unlink(missing_ok=True)
         status: Status = "done" if changed else "unchanged"
         results.append(StepResult(step.name, status, changed, time.monotonic() - started))
         announce(results[-1])

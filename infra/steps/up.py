@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from infra.bundle.build import build_bundle
-from infra.converge import ConvergeRequest, converge
 from infra.drivers.lab.images import ensure_image
 from infra.drivers.lab.machines import APPLIANCE
 from infra.drivers.lab.objectstore_binary import ensure_objectstore_binary
@@ -14,14 +13,13 @@ from infra.engine.bootstrap import ensure_engine
 from infra.engine.stack import Engine
 from infra.errors import YiyunError
 from infra.estate.plan import provisioned_hosts
+from infra.steps.converging import look, tier
 from infra.steps.lab import machine, reach, realise_lab
 from infra.steps.model import Context, Step
+from infra.steps.proving import prove
 from infra.trust.material import Material
-from infra.verify.run import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from infra.estate.model import Estate
 
 
@@ -44,18 +42,19 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
         Step("reach", "every host answers by SSH through its bastion", reach),
     )
     configure = (
-        Step("foundation", "names, certificates, time, the line, the depot", _tier("base", "line", "depot")),
-        Step("data", "MySQL: three members, one writer", _tier("data")),
-        Step("platform", "the database router, the platform, the proxies", _tier("app")),
-        Step("premises", "the collector and the hospital", _tier("edge", "hospital")),
+        Step("survey", "what differs on the hosts; what nobody declared is taken away", look),
+        Step("foundation", "names, certificates, time, the line, the depot", tier("base", "line", "depot")),
+        Step("data", "MySQL: three members, one writer", tier("data")),
+        Step("platform", "the database router, the platform, the proxies", tier("app")),
+        Step("premises", "the collector and the hospital", tier("edge", "hospital")),
     )
-    prove = (Step("verify", "every check of every role, and the all-pairs probe", _verify),)
+    proof = (Step("verify", "every check of every role, and the all-pairs probe", prove),)
     if estate.provider != "lab":
         raise YiyunError(
             f"the provider {estate.provider} is not available yet",
             hint="use the lab: yiyun up --estate lab",
         )
-    return (*prepare, *provision, *configure, *prove)
+    return (*prepare, *provision, *configure, *proof)
 
 
 def _programs(context: Context) -> int:
@@ -107,23 +106,6 @@ def _trust(context: Context) -> int:
 
 def _infrastructure(context: Context) -> int:
     key = Material(context.estate, context.paths).operator_key()
-    result = Engine(context.estate, context.paths, context.progress, authorized_key=key).up()
+    result = Engine(context.estate, context.paths, context.progress, authorized_key=key).up(full=context.full)
     context.results["infrastructure"] = result
     return result.changed
-
-
-def _tier(*tags: str) -> Callable[[Context], int]:
-    def run(context: Context) -> int:
-        bundle = build_bundle(context.progress)
-        request = ConvergeRequest(tags=tags, extra={"yiyun_bundle": str(bundle.path)})
-        return converge(context.paths, context.source, request, context.progress).changed
-
-    return run
-
-
-def _verify(context: Context) -> int:
-    result = verify(context.estate, context.paths, progress=context.progress)
-    context.results["verify"] = result
-    if not result.ok:
-        raise YiyunError(result.summary, hint="yiyun verify shows every failure")
-    return 0

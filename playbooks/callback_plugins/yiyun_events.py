@@ -1,6 +1,7 @@
 """Ansible callback: one JSON line an event into the file `YIYUN_EVENTS`, for progress and totals.
 
-Results are reduced to host, task and outcome; contents stay out, because they may hold secrets.
+Results are reduced to host, task and outcome; contents stay out, because they may hold secrets. What a
+task manages is reduced to names (paths, packages, units, users), of a secret task to those in its source.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+
+from infra.drift.manifest import words_of
+from infra.drift.parts import PREFIX
 
 DOCUMENTATION = """
     name: yiyun_events
@@ -47,6 +51,7 @@ class CallbackModule(CallbackBase):
         self._write("task", name=task.get_name())
 
     def v2_runner_on_ok(self, result: Any) -> None:
+        self._names(result)
         if result.is_changed():
             self._write("changed", host=result._host.get_name(), task=result._task.get_name())
 
@@ -62,6 +67,27 @@ class CallbackModule(CallbackBase):
         self._write(
             "unreachable", host=result._host.get_name(), task=result._task.get_name(), message=message
         )
+
+    def _names(self, result: Any) -> None:
+        """Note what the task names, also when it changed nothing."""
+        task = result._task
+        parts = [tag.removeprefix(PREFIX) for tag in task.tags if tag.startswith(PREFIX)]
+        if not parts:
+            return
+        words = words_of(dict(task.args)) | (set() if task.no_log else self._result_words(result._result))
+        if words:
+            host = result._host.get_name()
+            self._write("names", host=host, part=parts[0], words=sorted(words))
+
+    @classmethod
+    def _result_words(cls, result: dict[str, Any]) -> set[str]:
+        own = {key: result.get(key) for key in ("path", "dest", "cmd", "item")}
+        arguments = (result.get("invocation") or {}).get("module_args") or {}
+        found = words_of(own) | words_of(arguments)
+        for item in result.get("results") or []:
+            if isinstance(item, dict) and not item.get("_ansible_no_log"):
+                found |= cls._result_words(item)
+        return found
 
     @staticmethod
     def _message(result: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from infra.drivers.lab import netlink
 from infra.drivers.lab.commands import run
 from infra.drivers.lab.desired import read_desired
 from infra.drivers.lab.names import INTERNET, prefix, qualified
-from infra.drivers.lab.rulesets import TABLE, digest_of, ruleset, shapings
+from infra.drivers.lab.rulesets import TABLE, ruleset, shapings
 from infra.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -32,6 +32,17 @@ class RuleCounter:
     """`sg:GROUP:in|out:tcp|udp:PORT:PEER`, `sg:GROUP:in|out:drop`, or `fabric:WHAT`."""
     packets: int
     octets: int
+
+
+@dataclass(frozen=True)
+class RuleDifferences:
+    """Rules that a router lacks or has too many, by chain (or set, or map)."""
+
+    missing: dict[str, list[str]]
+    surplus: dict[str, list[str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.surplus)
 
 
 def routers(desired: Desired) -> tuple[str, ...]:
@@ -83,11 +94,48 @@ def install_rules(desired: Desired) -> list[str]:
     """
     changed: list[str] = []
     for router in routers(desired):
-        wanted = ruleset(desired, router)
-        if _installed(desired.estate, router) != (digest_of(wanted), _rules_in(wanted)):
-            in_router(desired.estate, router, ["nft", "-f", "-"], stdin=wanted)
+        if rule_differences(desired, router):
+            in_router(desired.estate, router, ["nft", "-f", "-"], stdin=ruleset(desired, router))
             changed.append(f"{router}: rules")
     return changed
+
+
+def rule_differences(desired: Desired, router: str) -> RuleDifferences:
+    """How a router's rules differ from the recorded ones, as the kernel itself would list both."""
+    wanted = ["unshare", "--net", "sh", "-c", f"nft -f - && nft --stateless list table inet {TABLE}"]
+    command = ["ip", "netns", "exec", qualified(desired.estate, router)]
+    declared = run(wanted, stdin=ruleset(desired, router)).stdout
+    actual = run([*command, "nft", "--stateless", "list", "table", "inet", TABLE], check=False).stdout
+    return compare_listings(declared, actual)
+
+
+def compare_listings(declared: str, actual: str) -> RuleDifferences:
+    """Two listings of nftables beside each other, chain by chain. Pure."""
+    wanted, found = _blocks(declared), _blocks(actual)
+    missing: dict[str, list[str]] = {}
+    surplus: dict[str, list[str]] = {}
+    for name in {*wanted, *found}:
+        ours, theirs = wanted.get(name, []), found.get(name, [])
+        if ours == theirs:
+            continue
+        missing[name] = [line for line in ours if line not in theirs]
+        surplus[name] = [line for line in theirs if line not in ours]
+        if not missing[name] and not surplus[name]:  # another order, or twice the same
+            missing[name], surplus[name] = ours, theirs
+    return RuleDifferences(missing, surplus)
+
+
+def _blocks(listing: str) -> dict[str, list[str]]:
+    """Chain, set or map → its lines; an empty one counts as being there."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in (text.strip() for text in listing.splitlines()):
+        if line.startswith(("chain ", "set ", "map ")):
+            name = line.split()[1]
+            found[name] = [line.split()[0]]
+        elif line and line != "}" and name:
+            found[name].append(line)
+    return found
 
 
 def limit_bandwidth(desired: Desired) -> list[str]:
@@ -138,14 +186,3 @@ def _rules(estate: str, router: str) -> list[dict[str, Any]]:
 
 def _counter(rule: dict[str, Any]) -> dict[str, int] | None:
     return next((part["counter"] for part in rule["expr"] if "counter" in part), None)
-
-
-def _installed(estate: str, router: str) -> tuple[str, int]:
-    """(hash, number of commented rules) of the ruleset the kernel has now; ("", 0) when there is none."""
-    command = ["ip", "netns", "exec", qualified(estate, router), "nft", "list", "table", "inet", TABLE]
-    listing = run(command, check=False).stdout
-    return digest_of(listing), _rules_in(listing)
-
-
-def _rules_in(text: str) -> int:
-    return text.count('comment "') - 1 if 'comment "' in text else 0

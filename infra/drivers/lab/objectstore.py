@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab import hosts
+from infra.drivers.lab.buckets import Differences, actual_settings, compare, declared_settings
 from infra.drivers.lab.commands import run
 from infra.drivers.lab.desired import read_desired
 from infra.drivers.lab.names import STORE_PORT, qualified, store_thing
@@ -80,16 +81,26 @@ def ensure_buckets(paths: EstatePaths, desired: Desired, access: StoreAccess, pi
         if bucket.region != access.region:
             continue
         wanted = bucket.model_dump_json()
-        if (
-            made.get(bucket.name) == wanted
-            and (folder(paths, access.region) / "objects" / bucket.name).is_dir()
-        ):
+        if made.get(bucket.name) == wanted and not differs(access, pid, bucket):
             continue
         _make_bucket(access, pid, bucket)
         made[bucket.name] = wanted
         _note_buckets(paths, access.region, made)
         changed.append(f"bucket {bucket.name}: made")
     return changed + _remove_unrecorded(paths, desired, access, pid, made)
+
+
+def differs(access: StoreAccess, pid: int, bucket: kinds.Bucket) -> Differences:
+    """Settings of a bucket that are not as recorded."""
+    actual = actual_settings(lambda method, path: s3_text(access, pid, method, path), bucket.name)
+    return compare(declared_settings(bucket), actual)
+
+
+def bucket_differences(paths: EstatePaths, desired: Desired, region: str, pid: int) -> dict[str, Differences]:
+    """Recorded buckets of a region whose settings are not as recorded. `pid`: of the store's container."""
+    access = prepare(paths, desired, region)
+    found = {b.name: differs(access, pid, b) for b in desired.buckets if b.region == region}
+    return {name: differing for name, differing in found.items() if differing}
 
 
 def _remove_unrecorded(
@@ -122,6 +133,7 @@ def _make_bucket(access: StoreAccess, pid: int, bucket: kinds.Bucket) -> None:
     state = "Enabled" if bucket.versioned or bucket.object_lock_days else "Suspended"
     body = f'<VersioningConfiguration xmlns="{_XMLNS}"><Status>{state}</Status></VersioningConfiguration>'
     _expect(s3_call(access, pid, "PUT", f"/{bucket.name}?versioning=", body), bucket.name, "be versioned")
+    _expect(s3_call(access, pid, "DELETE", f"/{bucket.name}?policy="), bucket.name, "lose its policy")
     if bucket.object_lock_days:
         body = (
             f'<ObjectLockConfiguration xmlns="{_XMLNS}"><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>'
@@ -132,7 +144,7 @@ def _make_bucket(access: StoreAccess, pid: int, bucket: kinds.Bucket) -> None:
 
 
 def _expect(status: int, bucket: str, what: str) -> None:
-    if status != 200:
+    if status not in {200, 204}:
         raise YiyunError(
             f"bucket {bucket} cannot {what}: the object store answered {status}",
             hint="run the same command again; a bucket's lock can only be set when it is made",
@@ -142,17 +154,23 @@ def _expect(status: int, bucket: str, what: str) -> None:
 def s3_call(
     access: StoreAccess, pid: int, method: str, path: str, body: str = "", headers: tuple[str, ...] = ()
 ) -> int:
-    """HTTP status of one signed S3 request, sent from inside the store's own container by curl.
+    """HTTP status of one signed S3 request; 0 when nobody answers."""
+    return s3_text(access, pid, method, path, body, headers)[0]
 
-    The secret goes by standard input, not by argument. 0 when nobody answers.
+
+def s3_text(
+    access: StoreAccess, pid: int, method: str, path: str, body: str = "", headers: tuple[str, ...] = ()
+) -> tuple[int, str]:
+    """HTTP status and body of one signed S3 request, sent from inside the store's own container by curl.
+
+    The secret goes by standard input, not by argument. Status 0 when nobody answers.
     """
     digest = base64.b64encode(hashlib.md5(body.encode(), usedforsecurity=False).digest()).decode()
     lines = [
         f'url = "http://127.0.0.1:{STORE_PORT}{path}"',
         f'user = "{access.access_key}:{access.secret_key}"',
         f'aws-sigv4 = "aws:amz:{access.region}:s3"',
-        'output = "/dev/null"',
-        'write-out = "%{http_code}"',
+        'write-out = "\\n%{http_code}"',
         "silent",
         "max-time = 10",
         "head" if method == "HEAD" else f'request = "{method}"',
@@ -168,7 +186,8 @@ def s3_call(
     done = run(
         hosts.enter_command(pid, ["curl", "--config", "-"]), stdin="\n".join(lines) + "\n", check=False
     )
-    return int(done.stdout or 0)
+    text, _, status = done.stdout.rpartition("\n")
+    return int(status or 0), text
 
 
 def wait_until_up(access: StoreAccess, pid: int, seconds: float = 15) -> None:

@@ -162,11 +162,6 @@ def ruleset(desired: Desired, router: str) -> str:
     )
 
 
-def digest_of(text: str) -> str:
-    """The hash a ruleset names."""
-    return text.partition('comment "')[2].partition('"')[0]
-
-
 def _body(desired: Desired, router: str) -> Iterator[str]:
     groups = groups_at(desired, router)
     for group in groups:

@@ -50,7 +50,7 @@ def test_a_usage_error_is_json_for_a_machine(tmp_path: Path) -> None:
     assert (done.returncode, result["ok"], result["error"]["code"]) == (4, False, "usage")
 
 
-@pytest.mark.parametrize("verb", ["status", "preview", "verify", "up", "destroy", "doctor"])
+@pytest.mark.parametrize("verb", ["status", "preview", "drift", "verify", "up", "destroy", "doctor"])
 def test_a_broken_estate_is_exit_4_with_file_and_line_before_anything_is_made(
     verb: str, tmp_path: Path
 ) -> None:
@@ -63,7 +63,9 @@ def test_a_broken_estate_is_exit_4_with_file_and_line_before_anything_is_made(
     assert not (tmp_path / "state" / "bad").exists()
 
 
-@pytest.mark.parametrize("words", [("status",), ("verify",), ("logs", "db-1"), ("destroy",), ("lab", "stop")])
+@pytest.mark.parametrize(
+    "words", [("status",), ("verify",), ("drift",), ("logs", "db-1"), ("destroy",), ("lab", "stop")]
+)
 def test_an_estate_that_was_never_up_is_said_so(words: tuple[str, ...], tmp_path: Path) -> None:
     code, result = result_of(*words, state=tmp_path)
     assert code == 4
@@ -130,6 +132,7 @@ def test_every_verb_has_help(tmp_path: Path) -> None:
         "preview",
         "verify",
         "status",
+        "drift",
         "destroy",
         "why",
         "ssh",

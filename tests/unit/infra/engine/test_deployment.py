@@ -9,6 +9,7 @@ from infra.engine.deployment import (
     kept,
     known_resources,
     resolve_pending,
+    settled,
     unprotect,
 )
 from infra.estate.plan import PlannedResource
@@ -111,3 +112,26 @@ def test_what_a_protected_resource_depends_on_is_kept_with_it() -> None:
     deployment = state(entry("Vpc", VPC), entry("ElasticIp", IP, dependencies=[urn("Vpc", "vpc")]))
     assert kept(deployment, frozenset()) == {"elasticip-web", "vpc-vpc"}
     assert kept(deployment, frozenset({"elasticip-web"})) == frozenset()
+
+
+def settled_state(**more: Any) -> dict[str, Any]:
+    guarded = [entry(k, i, protect=True) for k, i in (("Disk", DISK), ("ElasticIp", IP))]
+    return state(entry("Vpc", VPC), *guarded, **more)
+
+
+def test_a_state_that_is_the_plan_needs_no_engine() -> None:
+    assert settled(PLAN, settled_state())
+
+
+def test_whatever_differs_from_the_plan_needs_the_engine() -> None:
+    assert not settled(PLAN, {})
+    assert not settled(PLAN[:2], settled_state())
+    assert not settled(PLAN, settled_state(pending_operations=[{}]))
+    assert not settled(
+        PLAN, state(entry("Vpc", VPC), entry("Disk", DISK), entry("ElasticIp", IP, protect=True))
+    )
+    resized = PlannedResource("Disk", DISK.model_copy(update={"size_gib": 200}))
+    assert not settled((PLAN[0], resized, PLAN[2]), settled_state())
+    replaced = settled_state()
+    replaced["resources"].append(entry("Vpc", VPC, delete=True))
+    assert not settled(PLAN, replaced)

@@ -1,0 +1,106 @@
+"""The steps of `up` that configure hosts: look first, then run only the parts that differ."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from infra.bundle.build import build_bundle
+from infra.bundle.model import LOCK_NAME, Bundle
+from infra.converge import ConvergeRequest, converge, playbooks_folder
+from infra.drift.manifest import manifests
+from infra.drift.parts import PREFIX, Part, input_hashes, read_parts
+from infra.drift.survey import Survey, keep_by_hand, recorded, started, survey
+from infra.inventory import inventory
+from infra.trust.material import Material
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from infra.steps.model import Context
+
+FOUND = "survey"
+"""Where the findings stand among the results of the steps."""
+
+
+def look(context: Context) -> int:
+    """Find what differs on the hosts and put right what no role names. Returns how many things that were."""
+    found = surveyed(context)
+    kept = keep_by_hand(found, context.paths)
+    return kept + sum(1 for item in found.mended if item["ok"])
+
+
+def surveyed(context: Context) -> Survey:
+    """The findings of this run: those of the step `survey`, or fresh ones when it was left out."""
+    found = context.results.get(FOUND)
+    if isinstance(found, Survey):
+        return found
+    material = Material(context.estate, context.paths)
+    inputs = input_hashes(
+        read_parts(playbooks_folder()),
+        inventory(context.estate, material),
+        playbooks_folder(),
+        _identity(_bundle(context)),
+    )
+    states = context.results.get("states")
+    found = survey(
+        context.estate,
+        context.paths,
+        inputs,
+        context.progress,
+        states=states if isinstance(states, dict) else None,
+        keep=context.keep,
+    )
+    context.results[FOUND] = found
+    return found
+
+
+def tier(*tags: str) -> Callable[[Context], int]:
+    """The step that runs the parts of these tiers, each where something differs."""
+
+    def run(context: Context) -> int:
+        parts = tuple(p for p in read_parts(playbooks_folder()) if p.tier in tags)
+        wanted = _wanted(context, parts)
+        if not wanted:
+            return 0
+        return _run(context, parts, wanted)
+
+    return run
+
+
+def _wanted(context: Context, parts: tuple[Part, ...]) -> dict[str, frozenset[str]]:
+    """Host → parts of this tier to run there; nothing for hosts that are as recorded."""
+    found = surveyed(context)
+    names = {p.name for p in parts}
+    chosen = {
+        host: names & set(found.inputs[host]) if context.full else names & found.parts_to_run(host)
+        for host in found.inputs
+    }
+    return {host: frozenset(own) for host, own in chosen.items() if own}
+
+
+def _run(context: Context, parts: tuple[Part, ...], wanted: Mapping[str, frozenset[str]]) -> int:
+    """One run of the playbook over the hosts and parts that differ; Ansible takes the product of both."""
+    found = surveyed(context)
+    chosen = frozenset[str]().union(*wanted.values())
+    ran = {host: chosen & frozenset(found.inputs[host]) for host in wanted}
+    started(found, context.paths, ran)
+    request = ConvergeRequest(
+        tags=tuple(f"{PREFIX}{p.name}" for p in parts if p.name in chosen),
+        limit=tuple(wanted),
+        extra={"yiyun_bundle": str(_bundle(context).path)},
+    )
+    result = converge(context.paths, context.source, request, context.progress)
+    recorded(found, context.estate, context.paths, ran, manifests(result.names))
+    return result.changed
+
+
+def _bundle(context: Context) -> Bundle:
+    bundle = context.results.get("bundle")
+    if not isinstance(bundle, Bundle):
+        bundle = context.results["bundle"] = build_bundle(context.progress)
+    return bundle
+
+
+def _identity(bundle: Bundle) -> str:
+    return hashlib.sha256((bundle.path / LOCK_NAME).read_bytes()).hexdigest()
