@@ -46,6 +46,11 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
     configure = (
         Step("foundation", "names, certificates, time, the line, the depot", _tier("base", "line", "depot")),
         Step("data", "MySQL: three members, one writer", _tier("data")),
+        Step(
+            "storage",
+            "attachments: the bucket, mounted, and its copy far away",
+            _tier("storage"),
+        ),
         Step("platform", "the database router, the platform, the proxies", _tier("app")),
         Step("premises", "the collector and the hospital", _tier("edge", "hospital")),
     )
