@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from infra.estate.model import Bucket, Estate, Host
+    from infra.services.model import Access
 
 PACKAGE = "shared"
 
@@ -245,7 +246,7 @@ def _object_storage(estate: Estate) -> Iterator[PlannedResource]:
 
 def bucket_access(bucket: Bucket) -> list[kinds.BucketAccess]:
     """Accounts that may use a bucket, by the grants of the services."""
-    granted = {
+    granted: dict[str, Access] = {
         grant.account: grant.access
         for service in SERVICES
         for grant in service.grants
