@@ -75,9 +75,9 @@ def platform() -> dict[str, Any]:
 
 def mounted(folder: str) -> dict[str, Any]:
     """Whether the bucket is there and answers. Another process asks: a mount may hold whoever does."""
-    kind = run(["stat", "--file-system", "--format=%T", folder]).strip()
+    fuse = run(["stat", "--file-system", "--format=%T", folder]).startswith("fuse")
     listed = run(["sh", "-c", 'ls "$0" >/dev/null && echo yes', folder]).strip()
-    return {"mounted": kind == "fuseblk", "answers": kind == "fuseblk" and listed == "yes"}
+    return {"mounted": fuse, "answers": fuse and listed == "yes"}
 
 
 def own_address() -> str:

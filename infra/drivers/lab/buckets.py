@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from infra.paths import EstatePaths
 
 _XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
-READ = (("s3:ListBucket", "s3:GetBucketVersioning", "s3:ListBucketVersions"), ("s3:GetObject",))
+READ = (
+    ("s3:ListBucket", "s3:GetBucketVersioning", "s3:ListBucketVersions"),
+    ("s3:GetObject", "s3:GetObjectVersion"),
+)
 ADD = (
     (*READ[0], "s3:ListBucketMultipartUploads"),
-    ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
+    (*READ[1], "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
 )
 ACTIONS = {"read": READ, "add": ADD}
 """Access → actions on the bucket itself, actions on its objects."""
@@ -55,7 +58,7 @@ def ensure_buckets(paths: EstatePaths, desired: Desired, access: StoreAccess, pi
     for bucket in desired.buckets:
         if bucket.region != access.region:
             continue
-        wanted = bucket.model_dump_json()
+        wanted = json.dumps([bucket.model_dump(), bucket_policy(bucket)], sort_keys=True)
         there = (folder(paths, access.region) / "objects" / bucket.name).is_dir()
         if made.get(bucket.name) == wanted and there:
             continue

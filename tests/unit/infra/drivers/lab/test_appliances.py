@@ -118,7 +118,7 @@ def test_nobody_may_delete_and_everybody_has_one_bucket(desired: Desired) -> Non
         ("attachments", "attachments-app"),
         ("attachments-remote", "attachments-copy"),
     }
-    assert granted["attachments", "attachments-copy"] == ["s3:GetObject"]
+    assert granted["attachments", "attachments-copy"] == ["s3:GetObject", "s3:GetObjectVersion"]
 
 
 def test_a_host_is_started_in_its_prepared_network_within_its_memory(
