@@ -40,19 +40,20 @@ if TYPE_CHECKING:
     from infra.estate.model import Estate
 
 SIZE = 200 * 1024
-FAULT_AFTER, FAULT_FOR, RUN = 5.0, 12.0, 45.0
+FAULT_AFTER, FAULT_FOR, RUN = 5.0, 10.0, 32.0
 """Seconds: a fault begins, how long it lasts, how long one measurement writes."""
 RCLONE = (
     "rclone mount store:attachments {folder} --config=/etc/yiyun-attachments/rclone.conf "
     "--ca-cert=/etc/yiyun/tls/ca.crt --vfs-cache-mode={mode} --dir-cache-time=1s --attr-timeout=1s "
     "--use-server-modtime --no-modtime --contimeout=1s --timeout=3s --low-level-retries=2 --retries=1 "
-    "--cache-dir=/run/bed-cache"
+    "--cache-dir=/run/bed-cache --allow-other --umask=000"
 )
 S3FS = (
     "env LD_LIBRARY_PATH={root}/usr/lib/x86_64-linux-gnu CURL_CA_BUNDLE=/etc/yiyun/tls/ca.crt "
     "{root}/usr/bin/s3fs attachments {folder} -f -o url={url} -o endpoint={region} -o use_path_request_style "
     "-o passwd_file=/run/bed-s3fs.passwd -o connect_timeout=1 -o readwrite_timeout=3 -o retries=2 "
-    "-o stat_cache_expire=1 -o enable_noobj_cache -o nomultipart"
+    "-o stat_cache_expire=1 -o enable_noobj_cache -o nomultipart "
+    "-o allow_other -o umask=000"
 )
 UNPACKED = "/opt/bed-s3fs"
 
@@ -69,11 +70,11 @@ class Bed:
         return run_in_host(self.paths, host, ["sh", "-c", command], stdin=stdin, timeout=seconds).stdout
 
     def store(self, *words: str) -> None:
-        """A podman verb on the near region's store."""
+        """A podman verb on the near region's store; a start may meet what a stop has not finished yet."""
         near = next(e for e in endpoints(self.estate) if e.region == self.estate.region.name)
         verb, *rest = words
         argv = ["podman", verb, *rest, qualified(self.paths.estate, near.group)]
-        subprocess.run(argv, check=True, capture_output=True)
+        until(lambda: subprocess.run(argv, check=False, capture_output=True).returncode == 0, 10)
 
     def asked(self, path: str) -> str:
         """Body of the store's answer to its owner."""
@@ -111,7 +112,7 @@ def mounted(bed: Bed, host: str, tool: str) -> Generator[str]:
     template = S3FS if tool == "s3fs" else RCLONE
     command = template.format(mode=tool.partition("-")[2] or "off", **values)
     kind = "simple" if tool == "s3fs" else "notify"
-    bed.on(host, f"mkdir -p {folder}")
+    bed.on(host, f"mkdir -p {folder} && chmod 0 {folder}")
     key = r"s/^secret_access_key = \(.*\)$/attachments-app:\1/p"
     bed.on(
         host,
@@ -144,7 +145,20 @@ def write_through(bed: Bed, host: str, folder: str, prefix: str, fault: Callable
     agent = resources.files("tests.beds").joinpath("mount_agent.py").read_text(encoding="utf-8")
     pid = containers(bed.paths.estate)[qualified(bed.paths.estate, host)].pid
     argv = ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--uts"]
-    argv += ["python3", "-c", agent, folder, prefix, str(RUN), "0.2", str(SIZE)]
+    argv += [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "python3",
+        "-c",
+        agent,
+        folder,
+        prefix,
+        str(RUN),
+        "0.2",
+        str(SIZE),
+    ]
     writer = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     began = time.time()
     time.sleep(FAULT_AFTER)
@@ -189,7 +203,8 @@ def measure(bed: Bed, tool: str, host: str, other: str) -> dict[str, Any]:
     """Everything about one tool."""
 
     def restart() -> None:
-        bed.store("restart", "--time", "1")
+        bed.store("stop", "--time", "1")
+        bed.store("start")
 
     def stop() -> None:
         bed.store("stop", "--time", "1")
