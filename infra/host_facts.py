@@ -34,6 +34,10 @@ def main() -> None:
         facts["platform"] = platform()
     if "line-peer" in services:
         facts["line"] = file_json(Path("/run/yiyun-line.json"))
+    if "object-mount" in services:
+        facts["attachments"] = mounted("/srv/attachments")
+    if "object-copy" in services:
+        facts["object_copy"] = command_json(["/usr/local/lib/yiyun/object_copy.py", "--status"])
     if "collector" in services:
         facts["collector"] = command_json(
             ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]
@@ -67,6 +71,13 @@ def platform() -> dict[str, Any]:
     """Whether the application here is ready."""
     answer = fetch(f"https://{socket.gethostname()}:8000/readyz") or {}
     return {"ready": answer.get("status") in {"ok", "ready"}, "version": answer.get("version")}
+
+
+def mounted(folder: str) -> dict[str, Any]:
+    """Whether the bucket is there and answers. Another process asks: a mount may hold whoever does."""
+    fuse = run(["stat", "--file-system", "--format=%T", folder]).startswith("fuse")
+    listed = run(["sh", "-c", 'ls "$0" >/dev/null && echo yes', folder]).strip()
+    return {"mounted": fuse, "answers": fuse and listed == "yes"}
 
 
 def own_address() -> str:

@@ -16,6 +16,7 @@ from infra.estate.addresses import (
     line_addresses,
     tunnel_addresses,
 )
+from infra.estate.endpoints import Endpoint, endpoints
 from infra.estate.flows import flows, same_network
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
@@ -57,6 +58,7 @@ def shared_variables(estate: Estate) -> Variables:
         "yiyun_county_code": estate.county_code,
         "yiyun_vpc_cidr": str(estate.vpc.cidr),
         "yiyun_shared_kernel": estate.provider == "lab",
+        "yiyun_buckets": [b.model_dump(include={"name", "region", "copy_of"}) for b in estate.buckets],
         "yiyun_balancer_addresses": [str(balancer_address(estate, b)) for b in estate.load_balancers],
         "yiyun_ports": {f"{s.name}.{p.name}": p.number for s in SERVICES for p in s.listens},
     }
@@ -74,6 +76,7 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
             service: {"crt": pair.certificate + material.root().certificate, "key": pair.key}
             for service, pair in material.leaves_of(host).items()
         },
+        "yiyun_endpoints": endpoint_variables(estate, host),
         "yiyun_ca": material.root().certificate,
         "yiyun_secrets": {name: str(passwords[name]) for name in sorted(wanted)},
     }
@@ -84,6 +87,20 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
     if estate.line and host.name == estate.line.peer:
         variables |= peer_variables(estate, host, material, public)
     return variables
+
+
+def endpoint_variables(estate: Estate, host: Host) -> dict[str, Variables]:
+    """Endpoints of the provider that this host may call, by region; the address only where it is ours."""
+    called = {f.destination for f in flows(estate) if f.source == host.name and f.path == "managed"}
+    return {e.region: _endpoint(e) for e in endpoints(estate) if e.name in called}
+
+
+def _endpoint(endpoint: Endpoint) -> Variables:
+    return {
+        "name": endpoint.host_name,
+        "port": endpoint.service.port("s3").number,
+        "address": str(endpoint.address or ""),
+    }
 
 
 def gateway_variables(estate: Estate, host: Host, material: Material) -> Variables:

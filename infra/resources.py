@@ -159,12 +159,35 @@ class Listener(Inputs):
     backends: list[Backend]
 
 
+class ObjectStore(Inputs):
+    """Object storage of a region: who may call it. Where the provider runs it, only the rules are ours."""
+
+    region: str
+    address: str
+    """Given in the lab only."""
+    port: int
+    server_name: str
+    certificate: str
+    """Name of the leaf in the estate's trust store; the key never enters the engine's state."""
+    rules: list[Rule]
+
+
+class BucketAccess(BaseModel):
+    """What an account of the object storage may do with a bucket."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    account: str
+    access: Literal["read", "add"]
+
+
 class Bucket(Inputs):
     """A bucket of a region's object storage."""
 
     region: str
     versioned: bool
     object_lock_days: Annotated[int, Field(ge=0)]
+    access: list[BucketAccess] = []
+    """Everybody else is refused; the secret keys never enter the engine's state."""
 
 
 class Tunnel(Inputs):
@@ -193,6 +216,7 @@ KINDS: dict[str, type[Inputs]] = {
         ElasticIp,
         LoadBalancer,
         Listener,
+        ObjectStore,
         Bucket,
         Tunnel,
     )
@@ -210,6 +234,7 @@ IMMUTABLE: dict[str, frozenset[str]] = {
     "ElasticIp": frozenset({"name", "address"}),
     "LoadBalancer": frozenset({"name", "vpc", "subnet", "address"}),
     "Listener": frozenset({"name", "load_balancer", "port"}),
+    "ObjectStore": frozenset({"name", "region", "address"}),
     "Bucket": frozenset({"name", "region", "object_lock_days"}),
     "Tunnel": frozenset({"name", "gateway", "peer"}),
 }

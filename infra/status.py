@@ -15,6 +15,7 @@ from cryptography import x509
 from infra.reach import run_on
 from infra.services.catalogue import SERVICES, services_of
 from infra.services.data import MYSQL_HEALTH
+from infra.services.storage import ATTACHMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from infra.paths import EstatePaths
 
 FACTS_SECONDS = 20
+COPY_LATE_S = 600
+"""A copy older than this is a problem: it is made every minute (role object_copy)."""
 EXPIRY_WARNING_DAYS = 14
 """A leaf with less left than this is a problem: renewal happens at 30 days (authority.RENEW_DAYS)."""
 
@@ -72,7 +75,7 @@ def judge(estate: Estate, facts: dict[str, Facts], now: datetime) -> Status:
         "collector": next((facts[h.name].get("collector") or {} for h in estate.hosts_with("edge")), {}),
         "oracle": {"state": "awaiting media"} if estate.hosts_with("ora") else {},
         "certificates": certificates,
-        "object_storage": [b.model_dump() for b in estate.buckets],
+        "object_storage": storage_status(estate, facts, now),
         "zabbix": {"reachable": False, "hosts_monitored": 0, "hosts_expected": 0, "problems": []},
         "backups": [],
         "drills": [],
@@ -87,6 +90,7 @@ def judge(estate: Estate, facts: dict[str, Facts], now: datetime) -> Status:
             problems.append("mysql: the routers do not agree on one writer")
     problems += [f"line: path over {p['name']} is down" for p in line["paths"] if not p["up"]]
     problems += [f"platform: {p['host']} is not ready" for p in fields["platform"] if not p["ready"]]
+    problems += storage_problems(fields["object_storage"])
     for certificate in certificates:
         left = (datetime.fromisoformat(certificate["not_after"]) - now).days
         if left < EXPIRY_WARNING_DAYS:
@@ -133,6 +137,48 @@ def platform_status(estate: Estate, facts: dict[str, Facts]) -> list[dict[str, A
         }
         for h in estate.hosts_with("app")
     ]
+
+
+def storage_status(estate: Estate, facts: dict[str, Facts], now: datetime) -> list[dict[str, Any]]:
+    """Each bucket: where it is mounted, and of a copy its age (seconds since it was last complete)."""
+    copies = {
+        c["copy"]: c
+        for h in estate.hosts_with("ops")
+        for c in (facts[h.name].get("object_copy") or {}).get("copies", [])
+    }
+    mounts = [
+        {"host": h.name, **(facts[h.name].get("attachments") or {"mounted": False, "answers": False})}
+        for h in estate.hosts_with("app")
+        if facts[h.name]
+    ]
+    found: list[dict[str, Any]] = []
+    for bucket in estate.buckets:
+        entry: dict[str, Any] = bucket.model_dump()
+        if bucket.name == ATTACHMENTS:
+            entry["mounts"] = mounts
+        if bucket.copy_of:
+            complete = copies.get(bucket.name, {}).get("complete_at")
+            age = None if complete is None else (now - datetime.fromisoformat(complete)).total_seconds()
+            entry |= {"complete_at": complete, "age_s": None if age is None else max(0, round(age))}
+        found.append(entry)
+    return found
+
+
+def storage_problems(buckets: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with mounts and copies, in sentences."""
+    problems: list[str] = []
+    for bucket in buckets:
+        for mount in bucket.get("mounts", []):
+            if not mount["answers"]:
+                what = "does not answer" if mount["mounted"] else "is not mounted"
+                problems.append(f"object storage: {bucket['name']} {what} on {mount['host']}")
+        if not bucket["copy_of"]:
+            continue
+        if bucket["age_s"] is None:
+            problems.append(f"object storage: {bucket['name']} was never completed")
+        elif bucket["age_s"] > COPY_LATE_S:
+            problems.append(f"object storage: {bucket['name']} is {bucket['age_s'] // 60} minutes old")
+    return problems
 
 
 def certificate_status(facts: dict[str, Facts]) -> list[dict[str, str]]:

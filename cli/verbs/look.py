@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -118,6 +118,7 @@ def show_status(report: Report, now: Status) -> None:
     report.say(f"line       path {fields['line']['path'] or '[red]none[/]'}   {paths}")
     platform = "  ".join(f"{p['host']} {_mark(p['ready'])} {p['version'] or ''}" for p in fields["platform"])
     report.say(f"platform   {platform}")
+    report.say(f"storage    {_storage(fields['object_storage'])}")
     if fields["oracle"]:
         report.say(f"oracle     {fields['oracle']['state']}")
     ends = [c["not_after"] for c in fields["certificates"]]
@@ -126,6 +127,17 @@ def show_status(report: Report, now: Status) -> None:
         report.say(f"page       https://127.0.0.1:{report.estate.lab.published.web}/")
     for problem in now.problems:
         report.say(f"[red]problem[/]    {problem}")
+
+
+def _storage(buckets: list[dict[str, Any]]) -> str:
+    """Mounts of buckets, and the age of their copies."""
+    words: list[str] = []
+    for bucket in buckets:
+        words += [f"{bucket['name']} on {m['host']} {_mark(m['answers'])}" for m in bucket.get("mounts", [])]
+        if bucket["copy_of"]:
+            age = "[red]never completed[/]" if bucket["age_s"] is None else f"{bucket['age_s']} s old"
+            words.append(f"{bucket['name']} {age}")
+    return "  ".join(words) or "nothing is mounted or copied"
 
 
 def _mark(good: bool) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv4Network
+    from ipaddress import IPv4Network
 
     from infra.estate.model import Estate, Host, LoadBalancer
 
 FIRST_HOST = 10
 """Hosts without a given address count from .10 of their network; .5 to .9 are the estate's own."""
 BALANCER_FIRST = 5
+STORE_ADDRESS = "100.64.{}.10"
+"""Object stores of a lab, by their region's number from 1: the shared space of RFC 6598, as in clouds."""
+BACKBONE_ADDRESS = "100.64.{}.1"
+"""Under which a region's VPC calls the object stores of other regions."""
 LINE_FIRST = 200
 """Line addresses (source of what comes over the line) count from .200 of the gateway's subnet."""
 
@@ -69,6 +74,22 @@ def tunnel_addresses(estate: Estate) -> dict[str, tuple[IPv4Address, IPv4Address
         return {}
     parts = list(estate.line.cidr.subnets(new_prefix=30))
     return {name: (parts[i][1], parts[i][2]) for i, name in enumerate(estate.line.gateways)}
+
+
+def store_addresses(estate: Estate) -> dict[str, IPv4Address | None]:
+    """Region → address of its object storage, of the regions with a bucket, the estate's own first.
+
+    The lab's are ours to give; a cloud has them behind a name, so None there.
+    """
+    numbers = {estate.region.name: 1}
+    for region in sorted({b.region for b in estate.buckets} - {estate.region.name}):
+        numbers[region] = len(numbers) + 1
+    wanted = {b.region for b in estate.buckets}
+    return {
+        region: IPv4Address(STORE_ADDRESS.format(number)) if estate.provider == "lab" else None
+        for region, number in numbers.items()
+        if region in wanted
+    }
 
 
 def elastic_name_of_balancer(balancer: str) -> str:

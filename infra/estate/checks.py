@@ -236,6 +236,22 @@ def _storage(estate: Estate) -> Iterator[Finding]:
             yield ("buckets", index), f"{bucket.name}: no region {bucket.region}", f"one of {sorted(regions)}"
         if bucket.object_lock_days and not bucket.versioned:
             yield ("buckets", index), f"{bucket.name}: object lock needs versions", "set versioned: true"
+        yield from _copy(estate, index)
+
+
+def _copy(estate: Estate, index: int) -> Iterator[Finding]:
+    bucket = estate.buckets[index]
+    if not bucket.copy_of:
+        return
+    key = ("buckets", index, "copy_of")
+    source = next((b for b in estate.buckets if b.name == bucket.copy_of), None)
+    if source is None or source.copy_of:
+        known = ", ".join(b.name for b in estate.buckets if not b.copy_of and b.name != bucket.name)
+        yield key, f"{bucket.name}: no bucket {bucket.copy_of} to copy", f"one of {known}"
+    elif source.region == bucket.region:
+        yield key, f"{bucket.name}: a copy in its source's own region", "choose the other region"
+    if not bucket.versioned:
+        yield key, f"{bucket.name}: a copy without versions can be overwritten", "set versioned: true"
 
 
 def _lab(estate: Estate) -> Iterator[Finding]:

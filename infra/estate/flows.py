@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Literal
 
 from infra.estate.addresses import balancer_address, host_addresses, line_addresses
+from infra.estate.endpoints import backbone_address, endpoint_named, endpoints
 from infra.services.catalogue import services_of
 from infra.services.model import EVERY_HOST, INTERNET, LOAD_BALANCER, OPERATORS, SITES
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from infra.estate.model import Estate, Host
     from infra.services.model import Caller, Port, Service
 
-Path = Literal["fabric", "line", "outside"]
+Path = Literal["fabric", "line", "outside", "managed"]
+"""managed: from the VPC to an endpoint of the provider."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Flow:
     source: str
     """A host's name, or `internet`, `operators`, `sites`, `load-balancer:NAME`."""
     destination: str
+    """A host's name, or an endpoint's."""
     service: str
     port: Port
     caller: str
@@ -48,7 +51,19 @@ def flows(estate: Estate) -> tuple[Flow, ...]:
         for caller in port.callers
         for flow in _flows_to(estate, destination, service, port, caller)
     }
+    found |= dict.fromkeys(_managed(estate))
     return tuple(found)
+
+
+def _managed(estate: Estate) -> Iterator[Flow]:
+    for to in endpoints(estate):
+        for port in to.service.listens:
+            for caller in port.callers:
+                if to.region != estate.region.name and not caller.across_regions:
+                    continue
+                for source in estate.cloud_hosts:
+                    if _runs(source, caller.service):
+                        yield Flow(source.name, to.name, to.service.name, port, caller.service, "managed")
 
 
 def _flows_to(estate: Estate, to: Host, service: Service, port: Port, caller: Caller) -> Iterator[Flow]:
@@ -85,6 +100,9 @@ def same_network(one: Host, other: Host) -> bool:
 
 def sources_of(estate: Estate, flow: Flow) -> tuple[IPv4Network, ...]:
     """Addresses as the destination's security group sees them, as networks."""
+    to = endpoint_named(estate, flow.destination)
+    if to is not None and to.region != estate.region.name:
+        return (_single(backbone_address()),)
     if flow.path == "line":
         return tuple(
             _single(a) for gateway, a in line_addresses(estate).items() if gateway != flow.destination

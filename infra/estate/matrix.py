@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from infra.estate.addresses import host_addresses, line_addresses
+from infra.estate.endpoints import endpoints
 from infra.estate.flows import flows, same_network
 from infra.services.catalogue import services_of
 from infra.services.model import Protocol
@@ -24,15 +25,20 @@ HIGH_PORTS = range(1024, 32768)
 probe, which go to its ephemeral port, are never mistaken for a probe of that port."""
 HIGH_PORT_COUNT = 6
 
-Route = Literal["fabric", "line", "gateway", "apart"]
+Route = Literal["fabric", "line", "gateway", "apart", "managed"]
 """How a probe travels.
 
 fabric: both hosts stand in one network, whose router decides.
 line: from the line's peer, end to end through the tunnel that carries the line at the moment.
 gateway: the last leg of the line, sent by a gateway from its line address, so that the fabric is asked
     even for what the gateway's own policy never lets out of the tunnel, and for the standby path too.
+managed: from the VPC to an endpoint of the provider, where no agent listens: what the fabric lets through is
+    answered by the endpoint or refused, and both are seen.
 apart: two networks without a declared path between these hosts: the source's router must drop.
 """
+
+PATHS = {"fabric": "fabric", "line": "line", "gateway": "line", "managed": "managed"}
+"""Route → path of the flows that permit it."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,7 @@ def expected_matrix(estate: Estate, seed: int = 0) -> Matrix:
             protocol,
             route,
             via,
-            None
-            if route == "apart"
-            else permitted.get(("fabric" if route == "fabric" else "line", source, to, port, protocol)),
+            permitted.get((PATHS[route], source, to, port, protocol)) if route in PATHS else None,
         )
         for source, to, route, via in _legs(estate)
         for port in ports
@@ -109,7 +113,8 @@ def _guarded(estate: Estate, check: Check) -> bool:
 
 def declared_ports(estate: Estate) -> tuple[int, ...]:
     """Every port number that a service of the estate listens at, sorted."""
-    return tuple(sorted({p.number for host in estate.hosts for s in services_of(host) for p in s.listens}))
+    of_hosts = {p.number for host in estate.hosts for s in services_of(host) for p in s.listens}
+    return tuple(sorted(of_hosts | {p.number for e in endpoints(estate) for p in e.service.listens}))
 
 
 def sampled_ports(estate: Estate, seed: int) -> tuple[int, ...]:
@@ -121,16 +126,24 @@ def sampled_ports(estate: Estate, seed: int) -> tuple[int, ...]:
 
 
 def _legs(estate: Estate) -> Iterator[tuple[str, str, Route, str]]:
+    known = [e.name for e in endpoints(estate) if e.address is not None]
     for source in estate.hosts:
         for to in estate.hosts:
             if source.name != to.name:
                 yield source.name, to.name, route_between(estate, source, to), ""
+        for endpoint in known:
+            yield source.name, endpoint, route_to_endpoint(source), ""
     if estate.line is None:
         return
     for gateway in line_addresses(estate):
-        for to in estate.cloud_hosts:
-            if to.name != gateway:
-                yield estate.line.peer, to.name, "gateway", gateway
+        for to in [*(h.name for h in estate.cloud_hosts), *known]:
+            if to != gateway:
+                yield estate.line.peer, to, "gateway", gateway
+
+
+def route_to_endpoint(source: Host) -> Route:
+    """How packets of a host reach an endpoint of the provider: from the VPC only."""
+    return "managed" if source.subnet is not None else "apart"
 
 
 def route_between(estate: Estate, source: Host, to: Host) -> Route:

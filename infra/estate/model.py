@@ -122,6 +122,8 @@ class Bucket(Part):
     region: Name
     versioned: bool = True
     object_lock_days: int = Field(default=0, ge=0)
+    copy_of: str = ""
+    """Name of the bucket whose objects this one keeps a copy of."""
 
 
 class Internet(Part):

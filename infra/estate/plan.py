@@ -17,15 +17,17 @@ from infra.estate.addresses import (
     tunnel_addresses,
 )
 from infra.estate.capacity import lab_disk_mib, lab_memory_mib, size_of
+from infra.estate.endpoints import endpoints
 from infra.estate.flows import flows
-from infra.estate.rules import rules_of
-from infra.services.catalogue import service_named
+from infra.estate.rules import rules_of, rules_of_endpoint
+from infra.services.catalogue import SERVICES, service_named
 from infra.services.platform import LINE_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.estate.model import Estate, Host
+    from infra.estate.model import Bucket, Estate, Host
+    from infra.services.model import Access
 
 PACKAGE = "shared"
 
@@ -66,15 +68,7 @@ def plan_resources(estate: Estate, authorized_key: str = "") -> tuple[PlannedRes
         *_hosts(estate, authorized_key),
         *_public(estate),
         *_balancers(estate),
-        *(
-            PlannedResource(
-                "Bucket",
-                kinds.Bucket(
-                    name=b.name, region=b.region, versioned=b.versioned, object_lock_days=b.object_lock_days
-                ),
-            )
-            for b in estate.buckets
-        ),
+        *_object_storage(estate),
         *_tunnels(estate),
     )
 
@@ -218,6 +212,45 @@ def _balancers(estate: Estate) -> Iterator[PlannedResource]:
                 *(logical_name("Host", b.host) for b in backends if b.host in made),
             ),
         )
+
+
+def _object_storage(estate: Estate) -> Iterator[PlannedResource]:
+    permitted, groups = flows(estate), dict[str, str]()
+    for endpoint in endpoints(estate):
+        groups[endpoint.region] = logical_name("ObjectStore", endpoint.group)
+        yield PlannedResource(
+            "ObjectStore",
+            kinds.ObjectStore(
+                name=endpoint.group,
+                region=endpoint.region,
+                address=str(endpoint.address or ""),
+                port=endpoint.service.port("s3").number,
+                server_name=endpoint.host_name,
+                certificate=endpoint.group,
+                rules=rules_of_endpoint(estate, endpoint, permitted),
+            ),
+            (logical_name("Vpc", estate.vpc.name),),
+        )
+    for bucket in estate.buckets:
+        inputs = kinds.Bucket(
+            name=bucket.name,
+            region=bucket.region,
+            versioned=bucket.versioned,
+            object_lock_days=bucket.object_lock_days,
+            access=bucket_access(bucket),
+        )
+        yield PlannedResource("Bucket", inputs, (groups[bucket.region],))
+
+
+def bucket_access(bucket: Bucket) -> list[kinds.BucketAccess]:
+    """Accounts that may use a bucket, by the grants of the services."""
+    granted: dict[str, Access] = {
+        grant.account: grant.access
+        for service in SERVICES
+        for grant in service.grants
+        if grant.bucket == (bucket.copy_of if grant.of_copies else bucket.name)
+    }
+    return [kinds.BucketAccess(account=account, access=granted[account]) for account in sorted(granted)]
 
 
 def _tunnels(estate: Estate) -> Iterator[PlannedResource]:

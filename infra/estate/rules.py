@@ -7,30 +7,37 @@ from typing import TYPE_CHECKING, Literal
 
 from infra import resources as kinds
 from infra.estate.addresses import elastic_addresses, elastic_name_of_host, host_addresses
+from infra.estate.endpoints import EVERYWHERE, endpoint_named
 from infra.estate.flows import same_network, sources_of
 from infra.services.model import SITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from infra.estate.endpoints import Endpoint
     from infra.estate.flows import Flow
     from infra.estate.model import Estate, Host
-
-EVERYWHERE = IPv4Network("0.0.0.0/0")
 
 
 def rules_of(estate: Estate, host: Host, permitted: Iterable[Flow]) -> list[kinds.Rule]:
     """Rules of one host's security group: what may come in, what it may call. Sorted, without repetitions."""
     permitted = tuple(permitted)
-    found = {(r.direction, r.protocol, r.port, r.peer): r for r in _incoming(estate, host, permitted)}
+    found = {(r.direction, r.protocol, r.port, r.peer): r for r in _incoming(estate, host.name, permitted)}
     for rule in _outgoing(estate, host, permitted):
         found.setdefault((rule.direction, rule.protocol, rule.port, rule.peer), rule)
     return [found[key] for key in sorted(found)]
 
 
-def _incoming(estate: Estate, host: Host, permitted: Iterable[Flow]) -> Iterator[kinds.Rule]:
+def rules_of_endpoint(estate: Estate, endpoint: Endpoint, permitted: Iterable[Flow]) -> list[kinds.Rule]:
+    """Who may call a managed service's endpoint. Sorted, without repetitions."""
+    incoming = _incoming(estate, endpoint.name, permitted)
+    found = {(r.direction, r.protocol, r.port, r.peer): r for r in incoming}
+    return [found[key] for key in sorted(found)]
+
+
+def _incoming(estate: Estate, destination: str, permitted: Iterable[Flow]) -> Iterator[kinds.Rule]:
     for flow in permitted:
-        if flow.destination == host.name:
+        if flow.destination == destination:
             for peer in sources_of(estate, flow):
                 yield _rule("in", flow, peer)
 
@@ -39,6 +46,11 @@ def _outgoing(estate: Estate, host: Host, permitted: Iterable[Flow]) -> Iterator
     addresses = host_addresses(estate)
     gateways = estate.line.gateways if estate.line else ()
     for flow in permitted:
+        endpoint = endpoint_named(estate, flow.destination)
+        if endpoint is not None:
+            if flow.source == host.name:
+                yield _rule("out", flow, endpoint.network)
+            continue
         destination = IPv4Network(f"{addresses[flow.destination]}/32")
         if flow.source == host.name and same_network(host, estate.host(flow.destination)):
             yield _rule("out", flow, destination)

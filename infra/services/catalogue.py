@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from infra.services.base import BASTION, BASTION_DOOR, DEPOT, SSHD, TIME
 from infra.services.data import DB_ROUTER, MYSQL, MYSQL_HEALTH, ORACLE
 from infra.services.platform import COLLECTOR, HOSPITAL_SYSTEM, LINE_GATEWAY, LINE_PEER, PLATFORM, PROXY
+from infra.services.storage import OBJECT_COPY, OBJECT_MOUNT, OBJECT_STORAGE
 
 if TYPE_CHECKING:
     from infra.estate.model import Host
@@ -22,6 +23,9 @@ SERVICES: tuple[Service, ...] = (
     MYSQL_HEALTH,
     DB_ROUTER,
     ORACLE,
+    OBJECT_STORAGE,
+    OBJECT_MOUNT,
+    OBJECT_COPY,
     PROXY,
     PLATFORM,
     LINE_GATEWAY,

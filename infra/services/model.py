@@ -24,11 +24,12 @@ class Caller:
     """Who may call a port: a service by name or one of the constants above.
 
     `over_line`: callers on the premises come over the encrypted line. Without it a service calls only
-    within its own network.
+    within its own network. `across_regions`: of a managed service, also the endpoints of other regions.
     """
 
     service: str
     over_line: bool = False
+    across_regions: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,30 @@ class SecretSpec:
     per_host: bool = False
 
 
+Access = Literal["read", "add"]
+"""What an account may do with a bucket. `add`: read, list and write; never delete, so that every version
+that was ever written stays until somebody with another key prunes it."""
+
+
+@dataclass(frozen=True)
+class BucketGrant:
+    """An account of the object storage that a service uses, and what it may do with a bucket.
+
+    `account` is the access key's name; its secret is the estate's secret `secret`. `of_copies`: the grant is
+    for the buckets that the estate declares as copies of `bucket`.
+    """
+
+    account: str
+    bucket: str
+    access: Access
+    of_copies: bool = False
+
+    @property
+    def secret(self) -> str:
+        """Name of the account's secret key in the estate's store."""
+        return f"object-{self.account}"
+
+
 @dataclass(frozen=True)
 class Service:
     """A service: on which roles it runs, where it listens, what it keeps, how it proves that it is well."""
@@ -69,6 +94,10 @@ class Service:
     certificate: bool = False
     health: str = ""
     backup: str = ""
+    grants: tuple[BucketGrant, ...] = ()
+    """Buckets it uses, each under an account of its own."""
+    managed: bool = False
+    """Run by the provider in every region that needs it, not by a host of the estate: it has no roles."""
     external: bool = False
     """The lab's outside world: not part of the estate that yiyun is answerable for."""
 

@@ -45,6 +45,7 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
         Step("survey", "what differs on the hosts; what nobody declared is taken away", look),
         Step("foundation", "names, certificates, time, the line, the depot", tier("base", "line", "depot")),
         Step("data", "MySQL: three members, one writer", tier("data")),
+        Step("storage", "attachments: the bucket, mounted, and its copy far away", tier("storage")),
         Step("platform", "the database router, the platform, the proxies", tier("app")),
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
     )

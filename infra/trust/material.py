@@ -16,6 +16,7 @@ from infra.estate.addresses import (
     elastic_name_of_balancer,
     host_addresses,
 )
+from infra.estate.endpoints import endpoints
 from infra.services.catalogue import SERVICES, services_of
 from infra.trust.authority import LeafSpec, Pair, make_leaf, make_root, still_good
 from infra.trust.store import SecretStore, random_key, random_password, write_private
@@ -102,6 +103,21 @@ class Material:
             result[elastic] = self.leaf(f"balancer/{elastic}", spec)
         return result
 
+    def endpoint_leaves(self) -> dict[str, Pair]:
+        """Leaves of the endpoints that the lab runs in the provider's place, by the name of their group."""
+        return {
+            e.group: self.leaf(
+                f"endpoint/{e.group}", LeafSpec(e.host_name, (), (str(e.address), "127.0.0.1"))
+            )
+            for e in endpoints(self.estate)
+            if e.address is not None
+        }
+
+    def bucket_keys(self) -> dict[str, str]:
+        """Secret key of every account of the object storage, by account."""
+        passwords = self.passwords()
+        return {g.account: passwords[g.secret] for service in SERVICES for g in service.grants}
+
     def wireguard(self, host: str) -> WireGuardKeys:
         """A host's WireGuard keys."""
         private = self.store.ensure(f"wireguard:{host}", _wireguard_private)
@@ -127,15 +143,20 @@ class Material:
             write_private(self.paths.operator_password, text.encode())
 
     def write_lab_certificates(self) -> None:
-        """What the lab's load balancers read: `certificates/NAME.pem` (leaf and key) and `ca.pem`."""
-        folder = self.paths.lab / "certificates"
+        """What the lab's load balancers and object stores read: leaves with their keys, and the authority.
+
+        The stores' also hold `accounts.json`: the secret key of each of their accounts.
+        """
+        balancers, stores = self.paths.lab / "certificates", self.paths.lab / "objectstore" / "trust"
+        root = self.root().certificate
         wanted = {
-            f"{name}.pem": p.certificate + self.root().certificate + p.key
-            for name, p in self.balancer_leaves().items()
+            folder / f"{name}.pem": p.certificate + root + p.key
+            for folder, leaves in ((balancers, self.balancer_leaves()), (stores, self.endpoint_leaves()))
+            for name, p in leaves.items()
         }
-        wanted["ca.pem"] = self.root().certificate
-        for name, text in wanted.items():
-            path = folder / name
+        wanted |= {balancers / "ca.pem": root, stores / "ca.pem": root}
+        wanted[stores / "accounts.json"] = json.dumps(self.bucket_keys(), indent=1, sort_keys=True)
+        for path, text in wanted.items():
             if not path.exists() or path.read_text(encoding="ascii") != text:
                 write_private(path, text.encode())
 

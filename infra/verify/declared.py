@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import infra.services
-from infra.estate.addresses import host_addresses
+from infra.estate.endpoints import addresses_of, endpoint_named
 from infra.estate.flows import flows, sources_of
 from infra.estate.matrix import route_between
-from infra.estate.rules import rules_of
+from infra.estate.rules import rules_of, rules_of_endpoint
 from infra.services.catalogue import service_named
 
 if TYPE_CHECKING:
@@ -78,12 +78,13 @@ def rules_needed(
     flow = flow_of(estate, source, destination, port, protocol)
     senders = _senders(estate, source, destination)
     needed: list[GroupRule] = []
-    addresses = host_addresses(estate)
-    target = f"{addresses[destination]}/32"
-    for group in (g for g in senders if not estate.host(g).exists):
+    existing = {h.name for h in estate.hosts if h.exists}
+    endpoint = endpoint_named(estate, destination)
+    target = str(endpoint.network) if endpoint else f"{addresses_of(estate)[destination]}/32"
+    for group in (g for g in senders if g not in existing):
         peers = {target} if flow else set[str]()
         needed += _matching(estate, group, "out", port, protocol, peers)
-    if _reaches(estate, source, destination) and not estate.host(destination).exists:
+    if _reaches(estate, source, destination) and destination not in existing:
         peers = {str(n) for n in sources_of(estate, flow)} if flow else set[str]()
         needed += _matching(estate, destination, "in", port, protocol, peers)
     return tuple(needed)
@@ -102,6 +103,8 @@ def _senders(estate: Estate, source: str, destination: str) -> list[str]:
     names = {h.name: h for h in estate.hosts}
     if source not in names:
         return []
+    if destination not in names:
+        return [source]
     if estate.line and route_between(estate, names[source], names[destination]) == "line":
         return [g for g in estate.line.gateways if g != destination]
     return [source]
@@ -109,19 +112,28 @@ def _senders(estate: Estate, source: str, destination: str) -> list[str]:
 
 def _reaches(estate: Estate, source: str, destination: str) -> bool:
     names = {h.name: h for h in estate.hosts}
-    return source not in names or route_between(estate, names[source], names[destination]) != "apart"
+    if source not in names:
+        return True
+    if destination not in names:
+        return names[source].subnet is not None
+    return route_between(estate, names[source], names[destination]) != "apart"
 
 
 def _matching(
     estate: Estate, group: str, direction: Direction, port: int, protocol: str, peers: set[str]
 ) -> list[GroupRule]:
-    rules = rules_of(estate, estate.host(group), flows(estate))
+    """`group`: a host, or an endpoint by its name."""
+    endpoint = endpoint_named(estate, group)
+    if endpoint is not None:
+        rules, label = rules_of_endpoint(estate, endpoint, flows(estate)), endpoint.group
+    else:
+        rules, label = rules_of(estate, estate.host(group), flows(estate)), group
     found = [
-        GroupRule(group, direction, r)
+        GroupRule(label, direction, r)
         for r in rules
         if (r.direction, r.port, r.protocol) == (direction, port, protocol) and r.peer in peers
     ]
-    return found or [GroupRule(group, direction)]
+    return found or [GroupRule(label, direction)]
 
 
 @cache

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from infra.estate.addresses import host_addresses, line_addresses, tunnel_addresses
+from infra.estate.addresses import line_addresses, tunnel_addresses
+from infra.estate.endpoints import addresses_of
 from infra.estate.matrix import expected_matrix, source_address
 from infra.estate.plan import network_of
 from infra.verify.channel import Agent
@@ -36,7 +37,10 @@ STARTING_TOGETHER = 4
 """Agents started at a time: each may be a new SSH connection through the same bastion."""
 SECOND_DEADLINE_S = 2.5
 """A surprise is tried again with more patience before it is reported: hosts share processors."""
-ROUNDS: tuple[frozenset[str], ...] = (frozenset({"fabric", "gateway", "apart"}), frozenset({"line"}))
+ROUNDS: tuple[frozenset[str], ...] = (
+    frozenset({"fabric", "gateway", "apart", "managed"}),
+    frozenset({"line"}),
+)
 """Apart, because both carry a gateway's line address."""
 
 
@@ -112,15 +116,17 @@ class _Run:
         self, estate: Estate, matrix: Matrix, reach: Reaching, progress: Callable[[str], None]
     ) -> None:
         self.estate, self.matrix, self.reach, self.progress = estate, matrix, reach, progress
-        self.addresses = {name: str(a) for name, a in host_addresses(estate).items()}
+        self.addresses = {name: str(a) for name, a in addresses_of(estate).items()}
+        self.hosts = {h.name for h in estate.hosts}
         self.line = ""
 
     async def all(self, checks: tuple[Check, ...]) -> tuple[dict[Check, Verdict], str]:
         """Verdicts of all checks, surprises tried twice; and the gateway that carries the line."""
-        used = {c.sender for c in checks} | {c.destination for c in checks}
+        destinations = {c.destination for c in checks} & self.hosts
+        used = {c.sender for c in checks} | destinations
         async with self._agents(sorted(used)) as agents:
             self.line = await self._active_gateway(agents)
-            await self._listen(agents, {c.destination for c in checks})
+            await self._listen(agents, destinations)
             verdicts = await self._rounds(agents, checks, DEADLINE_S)
             surprises = [c for c, v in verdicts.items() if not agrees(c, v)]
             if surprises:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from infra.errors import BadInputError, YiyunError
+from infra.estate.endpoints import endpoint_named, endpoints
 from infra.estate.loading import find_estate_file, read_document
-from infra.estate.matrix import route_between
+from infra.estate.matrix import route_between, route_to_endpoint
 from infra.services.catalogue import services_of
 from infra.services.model import INTERNET, LOAD_BALANCER, OPERATORS, SITES, Protocol
 from infra.verify.declared import declaration_place, flow_of, rules_needed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ROUTES = {
     "fabric": "inside one network, whose fabric decides",
     "line": "over the encrypted line, through a gateway of {gateways}, then the cloud's fabric",
+    "managed": "to an endpoint that the provider runs, through the cloud's fabric",
     "apart": "no path is declared between the two networks: the source's own fabric drops it",
     "outside": "from outside, by the public address",
 }
@@ -115,7 +117,8 @@ def explain(
     """The chain for one pair, port and protocol.
 
     `source_file`: name or path of the estate file. `source`: a host, or `operators`, `internet`, `sites`,
-    `load-balancer:NAME`. Raises BadInputError for a name or number that does not exist.
+    `load-balancer:NAME`. `destination`: a host, or an endpoint of the provider, `object-storage:REGION`.
+    Raises BadInputError for a name or number that does not exist.
     """
     _must_exist(estate, source, destination, port, protocol)
     flow = flow_of(estate, source, destination, port, protocol)
@@ -152,8 +155,9 @@ def live_counters(estate: Estate, paths: EstatePaths) -> Mapping[str, int] | Non
 def _must_exist(estate: Estate, source: str, destination: str, port: int, protocol: str) -> None:
     names = [h.name for h in estate.hosts]
     callers = [OPERATORS, INTERNET, SITES, *(f"{LOAD_BALANCER}:{b.name}" for b in estate.load_balancers)]
-    if destination not in names:
-        raise BadInputError(f"no host {destination}", hint=f"one of {', '.join(names)}")
+    targets = [*names, *(e.name for e in endpoints(estate))]
+    if destination not in targets:
+        raise BadInputError(f"no host {destination}", hint=f"one of {', '.join(targets)}")
     if source not in {*names, *callers}:
         raise BadInputError(f"no host {source}", hint=f"one of {', '.join([*names, *callers])}")
     if source == destination:
@@ -171,6 +175,8 @@ def _route(estate: Estate, source: str, destination: str) -> str:
     if source not in names:
         inside = source.startswith(LOAD_BALANCER)
         return ROUTES["fabric" if inside else "outside"]
+    if destination not in names:
+        return ROUTES[route_to_endpoint(names[source])]
     route = route_between(estate, names[source], names[destination])
     gateways = " or ".join(estate.line.gateways) if estate.line else ""
     return ROUTES[route].format(gateways=gateways)
@@ -186,12 +192,16 @@ def _estate_facts(estate: Estate, source_file: str, source: str, destination: st
             at = f"site {host.site}" if host.site else f"subnet {host.subnet}"
             text = f"{name}: {at}, roles {', '.join(host.roles)}"
             facts.append(Fact(text, document.place(("hosts", names.index(name), "roles"))))
+        elif (endpoint := endpoint_named(estate, name)) is not None:
+            index = next(i for i, b in enumerate(estate.buckets) if b.region == endpoint.region)
+            text = f"{name}: {endpoint.host_name}, for the buckets of {endpoint.region}"
+            facts.append(Fact(text, document.place(("buckets", index))))
         elif name in {OPERATORS, INTERNET}:
             facts.append(Fact(f"{name}: outside the estate", document.place(("internet", name))))
         else:
             facts.append(Fact(f"{name}: declared by the estate", document.place(("load_balancers",))))
     crosses = {h.site for h in estate.hosts if h.name in {source, destination}}
-    if estate.line and len(crosses) == 2:
+    if estate.line and len(crosses) == 2 and destination in names:
         text = f"line: {estate.line.peer} to {', '.join(estate.line.gateways)}"
         facts.append(Fact(text, document.place(("line", "peer"))))
     return tuple(facts)
@@ -212,7 +222,8 @@ def _unguarded(estate: Estate, source: str, destination: str) -> tuple[Fact, ...
 def _declaration(estate: Estate, flow: Flow | None, destination: str, port: int, protocol: str) -> Fact:
     if flow is not None:
         return Fact(flow.because, declaration_place(flow.service, flow.port.name))
-    for service in services_of(estate.host(destination)):
+    endpoint = endpoint_named(estate, destination)
+    for service in (endpoint.service,) if endpoint else services_of(estate.host(destination)):
         for listens in service.listens:
             if (listens.number, listens.protocol) == (port, protocol):
                 callers = ", ".join(c.service for c in listens.callers)

@@ -42,6 +42,8 @@ GROUPS = {
         rule("in", 5000, f"{SITE}/32", "udp"),
         rule("out", 8080, f"{B}/32"),
         rule("out", 8081, f"{B}/32"),
+        rule("out", 443, "100.64.1.10/32"),
+        rule("out", 443, "100.64.2.10/32"),
     ],
     "b": [rule("in", 8080, f"{A}/32"), rule("in", 8082, f"{A}/32"), rule("in", 443, f"{BALANCER}/32")],
     "e": [rule("out", 5000, f"{PUBLIC_A}/32", "udp")],
@@ -92,6 +94,13 @@ class Bed:
         leaf = self.leaf("web.fabtest", "127.0.0.1")
         (folder / "lb-web.pem").write_text(leaf.certificate + self.root.certificate + leaf.key)
         (folder / "ca.pem").write_text(self.root.certificate)
+        trust = self.paths.lab / "objectstore" / "trust"
+        trust.mkdir(parents=True, exist_ok=True)
+        for name, region in (("s3-r-one", "r-one"), ("s3-r-two", "r-two")):
+            leaf = self.leaf(f"s3.{region}.{DOMAIN}", "127.0.0.1")
+            (trust / f"{name}.pem").write_text(leaf.certificate + self.root.certificate + leaf.key)
+        (trust / "ca.pem").write_text(self.root.certificate)
+        (trust / "accounts.json").write_text('{"reader": "a-key-of-the-test"}')
 
     def leaf(self, name: str, address: str) -> Pair:
         return make_leaf(self.root, LeafSpec(name, (), (address,)))
@@ -177,6 +186,18 @@ def _host(
     )
 
 
+def _store(region: str, address: str, rules: list[kinds.Rule]) -> kinds.ObjectStore:
+    return kinds.ObjectStore(
+        name=f"s3-{region}",
+        region=region,
+        address=address,
+        port=443,
+        server_name=f"s3.{region}.{DOMAIN}",
+        certificate=f"s3-{region}",
+        rules=rules,
+    )
+
+
 def _records(*, with_balancer: bool) -> list[tuple[str, kinds.Inputs]]:
     data = kinds.AttachedDisk(disk="b-data", mount="/data")
     found: list[tuple[str, kinds.Inputs]] = [
@@ -189,7 +210,18 @@ def _records(*, with_balancer: bool) -> list[tuple[str, kinds.Inputs]]:
         ("Host", _host("e", "clinic", E, [], [])),
         ("BandwidthPackage", kinds.BandwidthPackage(name="shared", mbps=MBPS)),
         ("ElasticIp", kinds.ElasticIp(name="host-a", address=PUBLIC_A, package="shared", target=A)),
-        ("Bucket", kinds.Bucket(name="near", region="r-one", versioned=True, object_lock_days=0)),
+        ("ObjectStore", _store("r-one", "100.64.1.10", [rule("in", 443, f"{A}/32")])),
+        ("ObjectStore", _store("r-two", "100.64.2.10", [rule("in", 443, "100.64.1.1/32")])),
+        (
+            "Bucket",
+            kinds.Bucket(
+                name="near",
+                region="r-one",
+                versioned=True,
+                object_lock_days=0,
+                access=[kinds.BucketAccess(account="reader", access="read")],
+            ),
+        ),
         ("Bucket", kinds.Bucket(name="far-locked", region="r-two", versioned=True, object_lock_days=1)),
     ]
     for name, rules in GROUPS.items():

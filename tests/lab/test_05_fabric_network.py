@@ -11,11 +11,12 @@ import ssl
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.drivers.lab import balancer, objectstore
+from infra.drivers.lab import balancer, objectstore, s3
 from infra.drivers.lab.hosts import containers
 from infra.drivers.lab.locate import netns_of, run_in_host
 from infra.drivers.lab.names import qualified
@@ -186,13 +187,20 @@ def test_buckets_are_as_recorded_and_reachable_only_by_their_clients(bed: Bed) -
     far = objectstore.store_access(bed.paths, "r-two")
     found = containers(ESTATE)
     pid_far = found[qualified(ESTATE, "s3-r-two")].pid
-    assert objectstore.s3_call(far, pid_far, "GET", "/far-locked?object-lock=") == 200
+    assert s3.s3_call(far, pid_far, "GET", "/far-locked?object-lock=") == 200
     pid_near = found[qualified(ESTATE, "s3-r-one")].pid
-    assert objectstore.s3_call(near, pid_near, "HEAD", "/near") == 200
-    assert objectstore.s3_call(near, pid_near, "GET", "/near?object-lock=") == 404
-    assert bed.connects("a", "100.64.1.10", 7070)
-    assert bed.connects("a", "100.64.2.10", 7070)
-    assert not bed.connects("b", "100.64.1.10", 7070), "b neither mounts buckets nor leaves the region"
+    assert s3.s3_call(near, pid_near, "HEAD", "/near") == 200
+    assert s3.s3_call(near, pid_near, "GET", "/near?object-lock=") == 404
+    assert bed.connects("a", "100.64.1.10", 443)
+    assert bed.connects("a", "100.64.2.10", 443)
+    assert not bed.connects("b", "100.64.1.10", 443), "no record lets b call the store"
+    assert not bed.connects("b", "100.64.2.10", 443)
+    wrong = replace(near, server_name="s3.r-two.fabtest.yiyun.internal")
+    assert s3.s3_call(wrong, pid_near, "HEAD", "/near") == 0, "the store proves which one it is"
+    reader = replace(near, access_key="reader", secret_key="a-key-of-the-test")
+    assert s3.s3_call(reader, pid_near, "GET", "/near?list-type=2") == 200
+    assert s3.s3_call(reader, pid_near, "PUT", "/near/x", "x") == 403
+    assert s3.s3_call(reader, pid_near, "PUT", "/another") == 403
     note = bed.paths.lab / "objectstore" / "r-one.json"
     assert note.stat().st_mode & 0o777 == 0o600
 

@@ -21,6 +21,7 @@ from infra.drivers.lab.hosts import run_in_host
 from infra.drivers.lab.rulesets import ruleset
 from infra.drivers.lab.taps import TABLE, tapped_routers
 from infra.estate.addresses import host_addresses
+from infra.estate.endpoints import endpoints
 from infra.estate.matrix import expected_matrix
 from infra.verify.probe import probe
 from infra.verify.results import load_probe, verdict_key
@@ -107,7 +108,7 @@ def test_matrix_of_a_fresh_estate_has_no_difference(lab: Lab) -> None:
     found = answer.json["probe"]
     assert answer.code == 0, answer.json["failures"]
     assert (found["unexpected_open"], found["unexpected_closed"]) == ([], [])
-    assert found["pairs"] == len(lab.estate.hosts) * (len(lab.estate.hosts) - 1)
+    assert found["pairs"] == len(lab.estate.hosts) * (len(lab.estate.hosts) - 1 + len(endpoints(lab.estate)))
     assert found["probes"] == len(expected_matrix(lab.estate).checks)
     assert (found["scope"], found["undecided"]) == ("fabric", [])
     assert found["seconds"] <= FULL_PROBE_S

@@ -13,5 +13,13 @@ class UnknownOutcomeError(DatabaseUnavailableError):
     """The connection was lost at commit and the work carries no idempotency key to ask again with."""
 
 
+class AttachmentsUnavailableError(Exception):
+    """The folder of attachments is not mounted, fails, or does not answer in time."""
+
+
+class AttachmentDamagedError(Exception):
+    """A stored file is not the one that was uploaded."""
+
+
 class SchemaBehindError(Exception):
     """The database schema is older than this release needs."""

@@ -195,6 +195,8 @@ def capability_statement(base: str) -> CapabilityStatement:
                     "resource": [
                         _capability("Patient", {"identifier": "token", "name": "string"}),
                         _capability("Observation", {"patient": "reference"}),
+                        _capability("DocumentReference", {"patient": "reference"}),
+                        {"type": "Binary", "interaction": [{"code": "read"}]},
                     ],
                 }
             ],

@@ -181,6 +181,26 @@ class ObservationVersion(Base):
     stored_at: Mapped[datetime] = mapped_column(MOMENT)
 
 
+class Attachment(Base):
+    """A file of a resident's record; its content is in the folder of attachments under `storage_key`."""
+
+    __tablename__ = "attachment"
+    id: Mapped[uuid.UUID] = mapped_column(BinaryUuid, primary_key=True)
+    record_number: Mapped[str] = mapped_column(String(17), ForeignKey("resident.record_number"))
+    storage_key: Mapped[str] = mapped_column(String(64))
+    file_name: Mapped[str] = mapped_column(String(200))
+    media_type: Mapped[str] = mapped_column(String(100))
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(BINARY(32))
+    uploaded_by: Mapped[str] = mapped_column(String(64))
+    uploaded_at: Mapped[datetime] = mapped_column(MOMENT)
+    __table_args__ = (
+        Index("uq_attachment_storage_key", "storage_key", unique=True),
+        Index("ix_attachment_timeline", "record_number", "uploaded_at", "id"),
+        INNODB,
+    )
+
+
 class IdempotencyKey(Base):
     """A request that was answered, and the answer; written in the request's own transaction."""
 

@@ -52,6 +52,10 @@ class ServeSettings(DatabaseSettings):
     ingest_clients: Annotated[list[str], NoDecode] = []
     county_code: Annotated[str, Field(pattern=r"^[0-9]{6}$")] = "411425"
     session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
+    attachments_folder: Path | None = None
+    attachments_mounted: bool = True
+    attachments_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
+    attachments_max_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 8 * 1024 * 1024
     shutdown_seconds: Annotated[int, Field(ge=1, le=300)] = 30
 
     @field_validator("trusted_proxies", "ingest_clients", mode="before")

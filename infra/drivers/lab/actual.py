@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab import fabric, hosts
+from infra.drivers.lab.buckets import bucket_differences
 from infra.drivers.lab.desired import read_desired
-from infra.drivers.lab.names import qualified, store_thing
-from infra.drivers.lab.objectstore import bucket_differences
+from infra.drivers.lab.names import qualified
 from infra.drivers.lab.topology import plan_topology
 from infra.engine.changes import Change
 from infra.provider.differences import PropertyChange
@@ -17,7 +17,7 @@ from infra.provider.differences import PropertyChange
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.drivers.lab.buckets import Differences
+    from infra.drivers.lab.bucket_settings import Differences
     from infra.drivers.lab.desired import Desired
     from infra.drivers.lab.hosts import Container
     from infra.paths import EstatePaths
@@ -37,10 +37,10 @@ def lab_drift(paths: EstatePaths) -> list[Change]:
         differing = pool.map(partial(fabric.rule_differences, desired), routers)
         for router, found_there in zip(routers, differing, strict=True):
             changes += rule_changes(router, found_there)
-    for region in desired.store_regions:
-        store = found.get(qualified(paths.estate, store_thing(region)))
-        if store is not None and store.state == "running":
-            changes += bucket_changes(bucket_differences(paths, desired, region, store.pid))
+    for store in desired.stores:
+        machine = found.get(qualified(paths.estate, store.name))
+        if machine is not None and machine.state == "running":
+            changes += bucket_changes(bucket_differences(paths, desired, store, machine.pid))
     return changes
 
 

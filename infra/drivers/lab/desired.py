@@ -29,23 +29,13 @@ class Desired:
     elastic_ips: tuple[kinds.ElasticIp, ...] = ()
     balancers: tuple[kinds.LoadBalancer, ...] = ()
     listeners: tuple[kinds.Listener, ...] = ()
+    stores: tuple[kinds.ObjectStore, ...] = ()
     buckets: tuple[kinds.Bucket, ...] = ()
 
     @property
     def empty(self) -> bool:
         """True when nothing is recorded, so that nothing at all should run."""
-        return not (self.vpcs or self.sites or self.hosts or self.buckets)
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """Regions in the order of their numbers: those with a VPC first, then those with only a bucket."""
-        with_vpc = [v.region for v in self.vpcs]
-        return tuple(dict.fromkeys([*with_vpc, *sorted(b.region for b in self.buckets)]))
-
-    @property
-    def store_regions(self) -> tuple[str, ...]:
-        """Regions that have an object store."""
-        return tuple(r for r in self.regions if any(b.region == r for b in self.buckets))
+        return not (self.vpcs or self.sites or self.hosts or self.stores)
 
     def group_of(self, host: kinds.Host) -> kinds.SecurityGroup | None:
         """The security group of a host; None (which means: nothing is permitted) when it has no record."""
@@ -72,5 +62,6 @@ def read_desired(paths: EstatePaths) -> Desired:
         elastic_ips=tuple(records.all(kinds.ElasticIp)),
         balancers=tuple(records.all(kinds.LoadBalancer)),
         listeners=tuple(records.all(kinds.Listener)),
+        stores=tuple(records.all(kinds.ObjectStore)),
         buckets=tuple(records.all(kinds.Bucket)),
     )

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from infra.drivers.lab.names import STORE_PORT, balancer_thing, qualified, store_thing
+from infra.drivers.lab.names import balancer_thing, qualified
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,16 +76,21 @@ def balancer_machine(balancer: kinds.LoadBalancer, folder: Path, certificates: P
     )
 
 
-def store_machine(region: str, folder: Path, binary: Path) -> Machine:
-    """The container of a region's object store. Its keys come from a file, never by argument."""
+def store_machine(store: kinds.ObjectStore, certificate: str, folder: Path, binary: Path) -> Machine:
+    """The container of a region's object store. Its keys come from files, never by argument.
+
+    `certificate`: short hash of its leaf, so that a renewed one takes a new container.
+    """
     script = (
-        "set -a; . /store/keys.env; set +a; exec /versitygw --quiet "
-        f"--port :{STORE_PORT} --region {region} posix --versioning-dir /store/versions /store/objects"
+        f": leaf {certificate}; set -a; . /store/keys.env; set +a; exec /versitygw --quiet "
+        f"--port :{store.port} --region {store.region} --cert /store/tls.pem --key /store/tls.pem "
+        "--iam-dir /store/accounts --iam-cache-disable --keep-alive "
+        "posix --versioning-dir /store/versions /store/objects"
     )
     return Machine(
-        thing=store_thing(region),
+        thing=store.name,
         image=APPLIANCE,
-        hostname=store_thing(region),
+        hostname=store.name,
         memory_mib=512,
         init=("/bin/sh", "-c", script),
         binds=((str(folder), "/store", "rw"), (str(binary), "/versitygw", "ro")),

@@ -17,9 +17,6 @@ ROUTER_UPLINK = "169.254.2.1"
 """A router's address on its uplink, next hop of the internet's routes to it."""
 OPERATOR = "198.51.100.100"
 """The operators' machine (RFC 5737 documentation range) when the estate names none."""
-STORE_NETWORK = "100.64"
-"""Object stores have `100.64.<region number>.10`: the shared space of RFC 6598, as cloud services do."""
-STORE_PORT = 7070
 
 MAX_INTERFACE_NAME = 15
 """IFNAMSIZ of the kernel, less the closing zero."""
@@ -40,19 +37,9 @@ def balancer_thing(name: str) -> str:
     return f"lb-{name}"
 
 
-def store_thing(region: str) -> str:
-    """Thing of a region's object store."""
-    return f"s3-{region}"
-
-
 def port_name(thing: str) -> str:
     """Interface of a router that leads to a thing; unique, at most 15 characters."""
     name = f"to-{thing}"
     if len(name) <= MAX_INTERFACE_NAME:
         return name
     return f"to-{thing[:7]}-{hashlib.sha256(thing.encode()).hexdigest()[:4]}"
-
-
-def store_address(number: int) -> str:
-    """Address of the object store of the region with that number, counted from 1."""
-    return f"{STORE_NETWORK}.{number}.10"

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from infra.drivers.lab import balancer, daemons, disks, fabric, hosts, mounts, netlink, objectstore
+from infra.drivers.lab import (
+    balancer,
+    buckets,
+    daemons,
+    disks,
+    fabric,
+    hosts,
+    mounts,
+    netlink,
+    objectstore,
+    s3,
+)
 from infra.drivers.lab.desired import Desired, read_desired
 from infra.drivers.lab.images import ensure_image
 from infra.drivers.lab.machines import Machine, balancer_machine, host_machine, store_machine
-from infra.drivers.lab.names import prefix, qualified, store_thing
+from infra.drivers.lab.names import prefix, qualified
 from infra.drivers.lab.objectstore_binary import ensure_objectstore_binary
 from infra.drivers.lab.prechecks import precheck
 from infra.drivers.lab.topology import plan_topology
@@ -60,9 +71,9 @@ def realise(paths: EstatePaths, progress: Progress, *, full: bool = True) -> Rea
 def _images(paths: EstatePaths, desired: Desired, progress: Progress) -> None:
     """Build what machines without a system disk will stand on: the long part, before anything is touched."""
     wanted = {h.image for h in desired.hosts if not disks.system_image(paths, h.name)}
-    if desired.balancers or desired.store_regions:
+    if desired.balancers or desired.stores:
         wanted.add("appliance")
-    if desired.store_regions:
+    if desired.stores:
         ensure_objectstore_binary(progress)
     for image in sorted(wanted):
         ensure_image(image, progress)
@@ -99,17 +110,25 @@ def _machines(paths: EstatePaths, desired: Desired, progress: Progress) -> list[
 
 def _appliances(
     paths: EstatePaths, desired: Desired, progress: Progress
-) -> tuple[list[Machine], dict[str, str], list[objectstore.StoreAccess]]:
+) -> tuple[list[Machine], dict[str, str], list[s3.StoreAccess]]:
     """Machines of balancers and stores, the versions of the balancers' files, and the stores' keys."""
     versions = {b.name: balancer.prepare(paths, desired, b.name) for b in desired.balancers}
     machines = [
         balancer_machine(b, balancer.folder(paths, b.name), balancer.certificates(paths))
         for b in desired.balancers
     ]
-    accesses = [objectstore.prepare(paths, desired, region) for region in desired.store_regions]
+    accesses = [objectstore.prepare(paths, desired, store) for store in desired.stores]
     if accesses:
         binary = ensure_objectstore_binary(progress)
-        machines += [store_machine(a.region, objectstore.folder(paths, a.region), binary) for a in accesses]
+        machines += [
+            store_machine(
+                s,
+                objectstore.certificate_digest(paths, s),
+                objectstore.folder(paths, s.region),
+                binary,
+            )
+            for s in desired.stores
+        ]
     return machines, versions, accesses
 
 
@@ -178,17 +197,17 @@ def _settle_balancers(paths: EstatePaths, versions: dict[str, str], started: lis
 
 
 def _settle_stores(
-    paths: EstatePaths, desired: Desired, accesses: list[objectstore.StoreAccess], started: list[str]
+    paths: EstatePaths, desired: Desired, accesses: list[s3.StoreAccess], started: list[str]
 ) -> list[str]:
     if not accesses:
         return []
     changed: list[str] = []
     now = hosts.containers(paths.estate)
     for access in accesses:
-        pid = now[qualified(paths.estate, store_thing(access.region))].pid
-        if store_thing(access.region) in started:
-            objectstore.wait_until_up(access, pid)
-        changed += objectstore.ensure_buckets(paths, desired, access, pid)
+        pid = now[qualified(paths.estate, access.name)].pid
+        if access.name in started:
+            s3.wait_until_up(access, pid)
+        changed += buckets.ensure_buckets(paths, desired, access, pid)
     return changed
 
 

@@ -10,20 +10,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from infra.drivers.lab.names import INTERNET, STORE_PORT, UPLINK, balancer_thing, port_name, store_thing
+from infra.drivers.lab.names import INTERNET, UPLINK, balancer_thing, port_name
 from infra.drivers.lab.topology import (
     Attachment,
     attachments,
     backbone_address,
+    far_stores,
     public_addresses,
-    stores,
-    stores_at,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from infra import resources as kinds
     from infra.drivers.lab.desired import Desired
 
 TABLE = "yiyun"
@@ -74,39 +72,19 @@ class Shaping:
 
 
 def groups_at(desired: Desired, router: str) -> tuple[Group, ...]:
-    """Security groups of everything on a router: hosts as recorded, balancers and stores as they need."""
+    """Security groups of everything on a router: hosts and stores as recorded, balancers as they need."""
     of_host = {h.name: h for h in desired.hosts}
+    of_store = {s.name: s.rules for s in desired.stores}
     found: list[Group] = []
     for attachment in attachments(desired, router):
         host = of_host.get(attachment.thing)
         recorded = desired.group_of(host) if host else None
-        permitted = (
-            [Permission(r.direction, r.protocol, r.port, r.peer) for r in recorded.rules] if recorded else []
-        )
-        if host is not None:
-            permitted += _to_stores(desired, host)
+        rules = recorded.rules if recorded else of_store.get(attachment.thing, [])
+        permitted = [Permission(r.direction, r.protocol, r.port, r.peer) for r in rules]
         permitted += _of_balancer(desired, attachment.thing)
-        permitted += _of_store(desired, attachment.thing)
         name = host.security_group if host else attachment.thing
         found.append(Group(name, attachment, tuple(dict.fromkeys(permitted))))
     return tuple(found)
-
-
-def store_clients(desired: Desired) -> tuple[kinds.Host, ...]:
-    """Hosts that may call object storage: those that mount buckets, and those with a public address
-    of their own (bastion and gateways, from where copies leave the region).
-    """
-    public = {e.target for e in desired.elastic_ips}
-    vpcs = {v.name for v in desired.vpcs}
-    return tuple(
-        h for h in desired.hosts if h.network in vpcs and ("fuse" in h.capabilities or h.address in public)
-    )
-
-
-def _to_stores(desired: Desired, host: kinds.Host) -> list[Permission]:
-    if host not in store_clients(desired):
-        return []
-    return [Permission("out", "tcp", STORE_PORT, f"{a}/32") for a in stores(desired).values()]
 
 
 def _of_balancer(desired: Desired, thing: str) -> list[Permission]:
@@ -115,17 +93,6 @@ def _of_balancer(desired: Desired, thing: str) -> list[Permission]:
     return incoming + [
         Permission("out", "tcp", b.port, f"{b.address}/32") for x in listeners for b in x.backends
     ]
-
-
-def _of_store(desired: Desired, thing: str) -> list[Permission]:
-    if thing not in {store_thing(region) for region in desired.store_regions}:
-        return []
-    own = {v.region: v.name for v in desired.vpcs}
-    region = next(r for r in desired.store_regions if store_thing(r) == thing)
-    inside = [h for h in store_clients(desired) if h.network == own.get(region)]
-    peers = [f"{h.address}/32" for h in inside]
-    peers += [f"{backbone_address(v, desired)}/32" for v in desired.vpcs if v.region != region]
-    return [Permission("in", "tcp", STORE_PORT, peer) for peer in peers]
 
 
 def shapings(desired: Desired, router: str) -> tuple[Shaping, ...]:
@@ -217,12 +184,15 @@ def _forwarding(desired: Desired, router: str, groups: tuple[Group, ...]) -> Ite
     yield "    ip saddr vmap @egress"
     yield "    ip daddr vmap @ingress"
     if router in {v.name for v in desired.vpcs}:
-        leaving = ", ".join(sorted([*public.values()]))
-        remote = ", ".join(
-            sorted(a for r, a in stores(desired).items() if r not in stores_at(desired, router))
-        )
+        leaving, far = ", ".join(sorted(public.values())), ", ".join(far_stores(desired, router))
+        if far:
+            own = ", ".join(sorted(h.address for h in desired.hosts_in(router)))
+            yield (
+                f'    oifname "{UPLINK}" ip daddr {{ {far} }} ip saddr != {{ {own} }} '
+                'counter drop comment "fabric:not-a-host"'
+            )
         permitted = f"ip saddr != {{ {leaving} }} " if leaving else ""
-        exempt = f"ip daddr != {{ {remote} }} " if remote else ""
+        exempt = f"ip daddr != {{ {far} }} " if far else ""
         yield f'    oifname "{UPLINK}" {permitted}{exempt}counter drop comment "fabric:no-elastic-ip"'
     yield '    counter accept comment "fabric:permitted"'
     yield "  }"
@@ -259,7 +229,7 @@ def _nat(desired: Desired, router: str) -> Iterator[str]:
     yield "  chain outbound {"
     yield "    type nat hook postrouting priority srcnat; policy accept;"
     if vpc is not None:
-        far = [a for r, a in stores(desired).items() if r not in stores_at(desired, router)]
+        far = far_stores(desired, router)
         if far:
             address = backbone_address(vpc, desired)
             yield f'    oifname "{UPLINK}" ip daddr {{ {", ".join(far)} }} snat ip to {address}'

@@ -21,10 +21,9 @@ from infra.drivers.lab.names import (
     UPLINK,
     balancer_thing,
     port_name,
-    store_address,
-    store_thing,
 )
 from infra.errors import BadInputError
+from infra.estate.addresses import BACKBONE_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,20 +139,20 @@ def attachments(desired: Desired, router: str) -> tuple[Attachment, ...]:
         for b in desired.balancers
         if b.vpc == router
     ]
-    found += [Attachment(store_thing(r), (a,)) for r, a in stores_at(desired, router).items()]
+    found += [Attachment(s.name, (s.address,)) for s in stores_at(desired, router)]
     return tuple(found)
 
 
-def stores(desired: Desired) -> dict[str, str]:
-    """Region → address of its object store."""
-    numbers = {region: number for number, region in enumerate(desired.regions, start=1)}
-    return {region: store_address(numbers[region]) for region in desired.store_regions}
-
-
-def stores_at(desired: Desired, router: str) -> dict[str, str]:
+def stores_at(desired: Desired, router: str) -> tuple[kinds.ObjectStore, ...]:
     """Object stores on a router: a VPC has its own region's, the internet those of regions without a VPC."""
     homes = {v.region: v.name for v in desired.vpcs}
-    return {r: a for r, a in stores(desired).items() if homes.get(r, INTERNET) == router}
+    return tuple(s for s in desired.stores if homes.get(s.region, INTERNET) == router)
+
+
+def far_stores(desired: Desired, router: str) -> tuple[str, ...]:
+    """Addresses of the object stores that a VPC reaches over the backbone, sorted."""
+    near = stores_at(desired, router)
+    return tuple(sorted(s.address for s in desired.stores if s not in near))
 
 
 def public_addresses(desired: Desired, router: str) -> dict[str, str]:
@@ -164,8 +163,7 @@ def public_addresses(desired: Desired, router: str) -> dict[str, str]:
 
 def backbone_address(vpc: kinds.Vpc, desired: Desired) -> str:
     """Address under which a VPC calls other regions' object stores."""
-    number = desired.regions.index(vpc.region) + 1
-    return store_address(number).rpartition(".")[0] + ".1"
+    return BACKBONE_ADDRESS.format(desired.vpcs.index(vpc) + 1)
 
 
 def _internet(desired: Desired, attached: tuple[Attachment, ...]) -> Namespace:

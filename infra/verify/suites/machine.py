@@ -9,6 +9,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from infra.estate.addresses import host_addresses
+from infra.estate.endpoints import endpoints
+from infra.estate.flows import flows
 from infra.services.catalogue import service_named, services_of
 
 if TYPE_CHECKING:
@@ -106,13 +108,15 @@ def question_for(estate: Estate, host: DeclaredHost) -> dict[str, Any]:
         commands["ruleset"] = ["nft", "list", "ruleset"]
     if "line-peer" in names:
         commands["line"] = ["cat", "/run/yiyun-line.json"]
+    if "object-copy" in names:
+        commands["object-copy"] = ["/usr/local/lib/yiyun/object_copy.py", "--status"]
     if "collector" in names:
         commands["collector"] = ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]
     commands["chrony"] = ["chronyc", "-n", "-c", "tracking"]
     return {
         "units": sorted({u for s in services for u in s.units}),
         "files": sorted(files),
-        "doors": [*_own_doors(estate, host), *_far_doors(estate, host)],
+        "doors": [*_own_doors(estate, host), *_far_doors(estate, host), *_endpoint_doors(estate, host)],
         "outside": [[str(n.network_address), 22] for n in estate.internet.operators[:1]],
         "commands": commands,
     }
@@ -158,6 +162,23 @@ def _far_doors(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
         for app in estate.cloud_hosts
         if set(app.roles) & set(proxy.roles)
         for how, certificate in (("with certificate", "collector"), ("without certificate", ""))
+    ]
+
+
+def _endpoint_doors(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
+    """Endpoints of the provider that this host calls, as anybody: without a key."""
+    called = {f.destination for f in flows(estate) if f.source == host.name and f.path == "managed"}
+    return [
+        {
+            "name": endpoint.name,
+            "address": str(endpoint.address or endpoint.host_name),
+            "port": endpoint.service.port("s3").number,
+            "path": "/",
+            "server_name": endpoint.host_name,
+            "own": False,
+        }
+        for endpoint in endpoints(estate)
+        if endpoint.name in called
     ]
 
 

@@ -25,6 +25,9 @@ def healthy() -> dict[str, dict[str, Any]]:
         facts[name]["mysql"] = {"ready": True, "sample": {"state": "ONLINE"}}
     for name in ("app-1", "app-2"):
         facts[name] |= {"db_writer": {"writer": "db-1"}, "platform": {"ready": True, "version": "1"}}
+        facts[name]["attachments"] = {"mounted": True, "answers": True}
+    complete = (NOW - timedelta(seconds=70)).isoformat()
+    facts["ops-1"]["object_copy"] = {"copies": [{"copy": "attachments-remote", "complete_at": complete}]}
     paths = [{"name": g, "up": True, "rtt_ms": 1.0} for g in ("ops-1", "app-2")]
     facts["edge-1"]["line"] = {"path": "ops-1", "paths": paths}
     return facts
@@ -39,6 +42,9 @@ def test_a_healthy_estate_has_no_problems() -> None:
         "path": "ops-1",
         "paths": [{"name": "ops-1", "up": True, "rtt_ms": 1.0}, {"name": "app-2", "up": True, "rtt_ms": 1.0}],
     }
+    storage = {b["name"]: b for b in status.fields["object_storage"]}
+    assert [m["host"] for m in storage["attachments"]["mounts"]] == ["app-1", "app-2"]
+    assert storage["attachments-remote"]["age_s"] == 70
 
 
 def break_host(facts: dict[str, Any]) -> None:
@@ -65,6 +71,19 @@ def break_unit(facts: dict[str, Any]) -> None:
     facts["ops-1"]["failed_units"] = ["chrony.service"]
 
 
+def break_mount(facts: dict[str, Any]) -> None:
+    facts["app-2"]["attachments"] = {"mounted": True, "answers": False}
+
+
+def break_copy(facts: dict[str, Any]) -> None:
+    old = (NOW - timedelta(minutes=42)).isoformat()
+    facts["ops-1"]["object_copy"]["copies"][0]["complete_at"] = old
+
+
+def lose_copy(facts: dict[str, Any]) -> None:
+    facts["ops-1"]["object_copy"] = None
+
+
 def break_certificate(facts: dict[str, Any]) -> None:
     facts["db-1"]["certificates"]["x"] = make_leaf(ROOT, LeafSpec("x"), NOW - timedelta(days=85)).certificate
 
@@ -78,6 +97,9 @@ def break_certificate(facts: dict[str, Any]) -> None:
         (break_path, "line: path over app-2 is down"),
         (break_platform, "platform: app-1 is not ready"),
         (break_unit, "ops-1: unit chrony.service has failed"),
+        (break_mount, "object storage: attachments does not answer on app-2"),
+        (break_copy, "object storage: attachments-remote is 42 minutes old"),
+        (lose_copy, "object storage: attachments-remote was never completed"),
         (break_certificate, "certificate db-1/x ends in 5 days"),
     ],
 )

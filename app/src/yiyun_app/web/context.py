@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 from fastapi import Request
 from sqlalchemy.orm import Session, sessionmaker
 
+from yiyun_app.attachment_store import AttachmentStore
 from yiyun_app.residents import Residents
 from yiyun_app.retry import RetryPolicy, run_transaction
 from yiyun_app.settings import ServeSettings
@@ -25,6 +26,7 @@ class Application:
     residents: Residents
     signer: Signer
     guard: LoginGuard
+    attachments: AttachmentStore | None
     host: str
 
     def transaction(self, work: Callable[[Session], T], *, idempotent: bool) -> T:

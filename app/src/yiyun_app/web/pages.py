@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
+from yiyun_app.attachments import attachments_of
 from yiyun_app.audit import record_reads
 from yiyun_app.fhir_mapping import page_token, read_page_token
 from yiyun_app.identifiers import is_record_number, mask_id_card
@@ -116,13 +117,15 @@ def resident_page(request: Request, staff: User, record_number: str, after: str 
             "id_card": _masked(parts.residents.id_card(resident)),
             "identifiers": facility_identifiers(session, [record_number]),
             "results": [(row, _direction(row)) for row in shown],
+            "attachments": attachments_of(session, record_number),
             "older": page_token(shown[-1]) if len(results) > RESULTS_PER_PAGE else "",
         }
 
     values = parts.transaction(work, idempotent=True) if is_record_number(record_number) else None
     if values is None:
         raise ProblemError(404, "no such resident")
-    return render(request, "resident.html", staff=staff, newest=not after, **values)
+    limit = parts.settings.attachments_max_bytes if parts.attachments else 0
+    return render(request, "resident.html", staff=staff, newest=not after, attachments_limit=limit, **values)
 
 
 def _direction(row: Observation) -> str:

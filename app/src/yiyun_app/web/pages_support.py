@@ -24,6 +24,10 @@ def _moment(value: datetime) -> str:
     return value.replace(tzinfo=UTC).astimezone(_COUNTY_TIME).strftime("%Y-%m-%d %H:%M")
 
 
+def _kib(size: int) -> str:
+    return f"{max(1, round(size / 1024))} KiB"
+
+
 def environment() -> Environment:
     """The template environment: everything escaped, an unknown name is an error."""
     made = Environment(
@@ -35,6 +39,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["moment"] = _moment
+    made.filters["kib"] = _kib
     return made
 
 
@@ -97,6 +102,16 @@ def _language_links(request: Request) -> list[tuple[str, str]]:
     ]
 
 
-def render_error(request: Request, status: int, headers: Mapping[str, str] | None = None) -> Response:
+def render_error(
+    request: Request, status: int, headers: Mapping[str, str] | None = None, reason: str = ""
+) -> Response:
     """A page that says what went wrong in the reader's words; never carries data of a record."""
-    return render(request, "error.html", status, headers, status=status, request_id=request.state.request_id)
+    return render(
+        request,
+        "error.html",
+        status,
+        headers,
+        status=status,
+        reason=reason,
+        request_id=request.state.request_id,
+    )

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
-from yiyun_app.errors import DatabaseUnavailableError
+from yiyun_app.errors import AttachmentDamagedError, AttachmentsUnavailableError, DatabaseUnavailableError
 from yiyun_app.fhir_mapping import outcome
 from yiyun_app.web.access import LoginRequiredError, TooManyAttemptsError
 from yiyun_app.web.pages_support import render_error
@@ -23,6 +23,9 @@ _FHIR_CODES = {
     401: "login",
     403: "forbidden",
     404: "not-found",
+    411: "invalid",
+    413: "too-long",
+    415: "not-supported",
     422: "invalid",
     429: "throttled",
     503: "transient",
@@ -53,7 +56,7 @@ def problem(
         body = outcome(_FHIR_CODES.get(status, "exception"), detail).model_dump_json()
         return Response(body, status, headers, FHIR_MEDIA_TYPE)
     if path == "/" or path.startswith(_PAGE_PATHS):
-        return render_error(request, status, headers)
+        return render_error(request, status, headers, str((fields or {}).get("reason", "")))
     content = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -71,6 +74,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DatabaseUnavailableError, _unavailable)
+    app.add_exception_handler(AttachmentsUnavailableError, _no_attachments)
+    app.add_exception_handler(AttachmentDamagedError, _damaged)
     app.add_exception_handler(LoginRequiredError, _login)
     app.add_exception_handler(TooManyAttemptsError, _throttled)
     app.add_exception_handler(Exception, _unexpected)
@@ -93,6 +98,21 @@ def _invalid(request: Request, _error: Exception) -> Response:
 def _unavailable(request: Request, error: Exception) -> Response:
     _log.warning("database unavailable: %s", error)
     return problem(request, 503, "the database is not available", {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _no_attachments(request: Request, _error: Exception) -> Response:
+    return problem(
+        request,
+        503,
+        "the store of attachments is not available; everything else works",
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+        {"reason": "attachments"},
+    )
+
+
+def _damaged(request: Request, error: Exception) -> Response:
+    _log.error("%s", error)
+    return problem(request, 500, "the stored file is damaged; its older versions are in the bucket")
 
 
 def _login(request: Request, _error: Exception) -> Response:

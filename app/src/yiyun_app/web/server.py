@@ -7,12 +7,13 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
 from yiyun_app import __version__
+from yiyun_app.attachment_store import AttachmentStore
 from yiyun_app.crypto import FieldCipher
 from yiyun_app.database import connect, sessions
 from yiyun_app.residents import Residents
 from yiyun_app.retry import RetryPolicy
 from yiyun_app.settings import ServeSettings, read_field_key, read_session_key
-from yiyun_app.web import fhir, health, ingest, pages, problems
+from yiyun_app.web import attachments, fhir, fhir_documents, health, ingest, pages, problems
 from yiyun_app.web.context import Application
 from yiyun_app.web.login import LoginGuard, Signer
 from yiyun_app.web.observe import Observe
@@ -29,10 +30,18 @@ def create(settings: ServeSettings, engine: Engine | None = None) -> Observe:
         residents=Residents(FieldCipher(read_field_key(settings.field_key_file)), settings.county_code),
         signer=Signer(read_session_key(settings.session_key_file), settings.session_hours),
         guard=LoginGuard(),
+        attachments=_attachments(settings),
         host=socket.gethostname(),
     )
-    for part in (health, pages, fhir, ingest):
+    for part in (health, pages, attachments, fhir, fhir_documents, ingest):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     problems.install(app)
     return Observe(app)  # outermost, so that even an unexpected failure carries the headers and is logged
+
+
+def _attachments(settings: ServeSettings) -> AttachmentStore | None:
+    folder = settings.attachments_folder
+    if folder is None:
+        return None
+    return AttachmentStore(folder, seconds=settings.attachments_seconds, mounted=settings.attachments_mounted)

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infra.estate.endpoints import endpoints
 from infra.estate.flows import flows, sources_of
 from infra.estate.loading import load_estate
 from infra.estate.matrix import Check, declared_ports, expected_matrix, sampled_ports
-from infra.estate.rules import rules_of
+from infra.estate.rules import rules_of, rules_of_endpoint
 
 if TYPE_CHECKING:
     from infra.resources import Rule
 
 LAB = load_estate("lab")
 MATRIX = expected_matrix(LAB)
+STORES = ("object-storage:cn-north-1", "object-storage:cn-east-2")
 
 
 def check(source: str, to: str, port: int, protocol: str = "tcp", via: str = "") -> Check:
@@ -28,7 +30,7 @@ def check(source: str, to: str, port: int, protocol: str = "tcp", via: str = "")
 
 def test_every_ordered_pair_is_tried_at_every_port_by_both_protocols() -> None:
     names = [h.name for h in LAB.hosts]
-    pairs = {(a, b) for a in names for b in names if a != b}
+    pairs = {(a, b) for a in names for b in [*names, *STORES] if a != b}
     assert pairs == MATRIX.pairs
     plain = Counter((c.source, c.destination) for c in MATRIX.checks if not c.via)
     assert set(plain.values()) == {2 * len(MATRIX.ports)}
@@ -37,7 +39,7 @@ def test_every_ordered_pair_is_tried_at_every_port_by_both_protocols() -> None:
 
 def test_last_leg_of_the_line_is_tried_from_every_gateway_to_every_other_cloud_host() -> None:
     legs = {(c.via, c.destination) for c in MATRIX.checks if c.via}
-    cloud = [h.name for h in LAB.cloud_hosts]
+    cloud = [*(h.name for h in LAB.cloud_hosts), *STORES]
     assert legs == {(g, to) for g in ("ops-1", "app-2") for to in cloud if to != g}
     assert {(c.source, c.route, c.sender == c.via) for c in MATRIX.checks if c.via} == {
         ("edge-1", "gateway", True)
@@ -56,6 +58,9 @@ def test_last_leg_of_the_line_is_tried_from_every_gateway_to_every_other_cloud_h
         ("edge-1", "ops-1", 8443, "tcp", ""),
         ("edge-1", "app-1", 8444, "tcp", "ops-1"),
         ("edge-1", "ops-1", 123, "udp", "app-2"),
+        ("app-1", "object-storage:cn-north-1", 443, "tcp", ""),
+        ("ops-1", "object-storage:cn-north-1", 443, "tcp", ""),
+        ("ops-1", "object-storage:cn-east-2", 443, "tcp", ""),
     ],
 )
 def test_permitted(source: str, to: str, port: int, protocol: str, via: str) -> None:
@@ -78,6 +83,12 @@ def test_permitted(source: str, to: str, port: int, protocol: str, via: str) -> 
         ("edge-1", "app-1", 443, "tcp", "app-2"),
         ("edge-1", "his-1", 2575, "tcp", ""),
         ("app-1", "db-1", 6379, "tcp", ""),
+        ("app-1", "object-storage:cn-east-2", 443, "tcp", ""),
+        ("app-1", "object-storage:cn-north-1", 22, "tcp", ""),
+        ("db-1", "object-storage:cn-north-1", 443, "tcp", ""),
+        ("edge-1", "object-storage:cn-north-1", 443, "tcp", ""),
+        ("edge-1", "object-storage:cn-east-2", 443, "tcp", "ops-1"),
+        ("his-1", "object-storage:cn-north-1", 443, "tcp", ""),
     ],
 )
 def test_denied(source: str, to: str, port: int, protocol: str, via: str) -> None:
@@ -91,7 +102,9 @@ def test_database_may_call_nothing_of_an_application_host() -> None:
 def test_hospital_reaches_nothing_in_the_cloud_and_the_cloud_nothing_on_the_premises() -> None:
     cloud = {h.name for h in LAB.cloud_hosts}
     apart = [
-        c for c in MATRIX.checks if (c.source in cloud) != (c.destination in cloud) and c.source != "edge-1"
+        c
+        for c in MATRIX.checks
+        if (c.source in cloud) != (c.destination in cloud) and c.source != "edge-1" and c.route != "managed"
     ]
     assert {c.route for c in apart} == {"apart"}
     assert not [c for c in apart if c.permitted]
@@ -108,6 +121,7 @@ def test_every_rule_is_explained_by_a_flow_and_every_flow_has_its_rules(name: st
     estate = load_estate(name)
     permitted = flows(estate)
     rules: dict[str, list[Rule]] = {h.name: rules_of(estate, h, permitted) for h in estate.hosts}
+    rules |= {e.name: rules_of_endpoint(estate, e, permitted) for e in endpoints(estate)}
     because = {f.because for f in permitted}
     for rule in (r for own in rules.values() for r in own):
         assert rule.why.partition(": ")[2] in because

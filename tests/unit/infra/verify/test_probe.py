@@ -50,7 +50,7 @@ def result(**changed: Verdict) -> ProbeResult:
 def test_as_declared_has_no_difference() -> None:
     found = result()
     assert found.ok
-    assert (found.pairs, found.ports, found.probes) == (90, len(MATRIX.ports), len(MATRIX.checks))
+    assert (found.pairs, found.ports, found.probes) == (110, len(MATRIX.ports), len(MATRIX.checks))
     assert (found.unexpected_open, found.unexpected_closed, found.undecided) == ((), (), ())
 
 
@@ -89,14 +89,14 @@ def test_verify_counts_and_lists_what_did_not_hold() -> None:
     suites = SuiteResult(10, 1, 2, (Failure("mysql: group is whole", "db-1", "2 members"),))
     verified = VerifyResult(suites, result(app_1__db_1__22="open", app_1__db_1__21="open"))
     shown = verified.as_json()
-    assert shown["checks"] == {"passed": 10 + 89, "failed": 1 + 1, "skipped": 2}
+    assert shown["checks"] == {"passed": 10 + 109, "failed": 1 + 1, "skipped": 2}
     assert [f["check"] for f in shown["failures"]] == [
         "mysql: group is whole",
         "probe: app-1 → db-1 21/tcp",
         "probe: app-1 → db-1 22/tcp",
     ]
     assert not verified.ok
-    assert verified.summary.endswith("between 90 pairs of hosts: 2 differences")
+    assert verified.summary.endswith("between 110 pairs of hosts: 2 differences")
     assert VerifyResult(None, result()).ok
     assert not VerifyResult(suites, None).ok
 

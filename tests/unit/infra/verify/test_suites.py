@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAB = load_estate("lab")
-WITHOUT_SUITE = {"bastion", "bastion-door", "sshd", "oracle"}
-"""sshd and both bastions are judged by the suite `base`; Oracle awaits its media."""
+WITHOUT_SUITE = {"bastion", "bastion-door", "sshd", "oracle", "object-storage"}
+"""sshd and both bastions are judged by the suite `base`; Oracle awaits its media; the provider's object
+storage is judged from the hosts that call it."""
 
 
 def test_every_service_has_a_suite() -> None:
@@ -49,7 +50,12 @@ def test_questions_name_what_the_services_of_a_host_own() -> None:
     asked = question_for(LAB, LAB.host("app-2"))
     assert {"nginx", "haproxy", "yiyun-app", "wg-quick@wg0"} <= set(asked["units"])
     assert "/etc/yiyun-app/app.env" in asked["files"]
-    assert {d["name"] for d in asked["doors"]} == {"proxy.https", "proxy.line", "platform.https"}
+    assert {d["name"] for d in asked["doors"]} == {
+        "proxy.https",
+        "proxy.line",
+        "platform.https",
+        "object-storage:cn-north-1",
+    }
     assert asked["outside"] == [["198.51.100.100", 22]]
     edge = question_for(LAB, LAB.host("edge-1"))
     assert {d["name"] for d in edge["doors"] if not d["own"]} == {

@@ -93,6 +93,27 @@ def test_callers_from_outside_can_be_asked_about(paths: EstatePaths) -> None:
     assert chain(paths, "sites", "ops-1", 51820, "udp").permitted
 
 
+def test_the_providers_store_is_asked_about_as_a_host_is(paths: EstatePaths) -> None:
+    near, far = "object-storage:cn-north-1", "object-storage:cn-east-2"
+    counters = {"sg:app-1:out:tcp:443:100.64.1.10/32": 5, "sg:s3-cn-north-1:in:tcp:443:10.20.1.10/32": 5}
+    found = chain(paths, "app-1", near, 443, counters=counters)
+    assert found.permitted
+    assert [(r.group, r.packets, r.installed) for r in found.rules] == [
+        ("app-1", 5, True),
+        ("s3-cn-north-1", 5, True),
+    ]
+    assert found.declaration.where.startswith("infra/services/storage.py:")
+    assert any("s3.cn-north-1.lab.yiyun.internal" in f.text for f in found.estate)
+    remote = chain(paths, "ops-1", far, 443)
+    assert [r.text.rpartition(" ")[2] for r in remote.rules] == ["100.64.2.10/32", "100.64.1.1/32"]
+    refused = chain(paths, "app-1", far, 443)
+    assert not refused.permitted
+    assert "may only be called by object-mount, object-copy" in refused.declaration.text
+    assert [(r.group, r.permits) for r in refused.rules] == [("app-1", False), ("s3-cn-east-2", False)]
+    outside = chain(paths, "edge-1", near, 443)
+    assert [(r.group, r.permits) for r in outside.rules] == [("edge-1", False)]
+
+
 def test_a_port_nobody_declares_says_so(paths: EstatePaths) -> None:
     assert chain(paths, "app-1", "db-1", 6379).declaration.text == "no service of db-1 listens at 6379/tcp"
 

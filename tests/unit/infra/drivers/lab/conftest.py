@@ -31,5 +31,6 @@ def desired() -> Desired:
         elastic_ips=of(kinds.ElasticIp),
         balancers=of(kinds.LoadBalancer),
         listeners=of(kinds.Listener),
+        stores=of(kinds.ObjectStore),
         buckets=of(kinds.Bucket),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab.actual import bucket_changes, machine_changes, rule_changes
-from infra.drivers.lab.buckets import actual_settings, compare, declared_settings
+from infra.drivers.lab.bucket_settings import actual_settings, compare, declared_settings
 from infra.drivers.lab.fabric import compare_listings, routers
 from infra.drivers.lab.hosts import Container
 from infra.drivers.lab.names import qualified

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ import pytest
 
 from infra.drivers.lab import images
 from infra.drivers.lab.balancer import haproxy_config, prepare, states_in
+from infra.drivers.lab.buckets import bucket_policy
 from infra.drivers.lab.commands import run
 from infra.drivers.lab.images import RECIPES, mirrors_in, mmdebstrap_command, newest_build
 from infra.drivers.lab.machines import host_machine, run_command, store_machine
+from infra.drivers.lab.objectstore import accounts
 from infra.drivers.lab.settings import LabSettings, read_settings, write_settings
 from infra.errors import BadInputError, YiyunError
 from infra.paths import EstatePaths
@@ -77,10 +80,45 @@ def test_server_states_are_read_from_the_statistics() -> None:
     ]
 
 
-def test_the_stores_secret_is_in_no_argument(tmp_path: Path) -> None:
-    machine = store_machine("cn-north-1", tmp_path, Path("/x/versitygw"))
+def test_the_stores_secret_is_in_no_argument_and_it_speaks_tls_only(desired: Desired, tmp_path: Path) -> None:
+    store = desired.stores[0]
+    machine = store_machine(store, "abc", tmp_path, Path("/x/versitygw"))
     command = run_command(machine, "lab", "owner", tmp_path)
     assert not [word for word in command if "SECRET" in word or "ACCESS_KEY" in word]
+    assert "--port :443" in command[-1]
+    assert "--cert /store/tls.pem --key /store/tls.pem" in command[-1]
+    assert store_machine(store, "renewed", tmp_path, Path("/x/versitygw")).digest != machine.digest
+
+
+def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desired: Desired) -> None:
+    keys = {"attachments-app": "one", "attachments-copy": "two", "other": "three"}
+    near, far = (
+        json.loads(accounts(desired, region, keys))["accessAccounts"]
+        for region in ("cn-north-1", "cn-east-2")
+    )
+    assert {name: a["secret"] for name, a in near.items()} == {
+        "attachments-app": "one",
+        "attachments-copy": "two",
+    }
+    assert {name: a["secret"] for name, a in far.items()} == {"attachments-copy": "two"}
+    assert {a["role"] for a in (*near.values(), *far.values())} == {"user"}
+
+
+def test_nobody_may_delete_and_everybody_has_one_bucket(desired: Desired) -> None:
+    policies = {b.name: bucket_policy(b) for b in desired.buckets if b.access}
+    assert set(policies) == {"attachments", "attachments-remote"}
+    assert "Delete" not in json.dumps(policies)
+    granted = {
+        (name, s["Principal"]["AWS"][0]): sorted(s["Action"])
+        for name, policy in policies.items()
+        for s in policy["Statement"]
+        if s["Resource"] == [f"arn:aws:s3:::{name}/*"]
+    }
+    assert {who for who, actions in granted.items() if "s3:PutObject" in actions} == {
+        ("attachments", "attachments-app"),
+        ("attachments-remote", "attachments-copy"),
+    }
+    assert granted["attachments", "attachments-copy"] == ["s3:GetObject", "s3:GetObjectVersion"]
 
 
 def test_a_host_is_started_in_its_prepared_network_within_its_memory(

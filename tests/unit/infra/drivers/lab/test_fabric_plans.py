@@ -11,8 +11,8 @@ import pytest
 from infra import resources as kinds
 from infra.drivers.lab.machines import host_machine
 from infra.drivers.lab.names import MAX_INTERFACE_NAME, port_name
-from infra.drivers.lab.rulesets import groups_at, own_addresses, ruleset, shapings, store_clients
-from infra.drivers.lab.topology import Route, plan_topology, public_addresses, stores
+from infra.drivers.lab.rulesets import digest_of, groups_at, own_addresses, ruleset, shapings
+from infra.drivers.lab.topology import Route, plan_topology, public_addresses
 from infra.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_the_internet_knows_public_addresses_only(desired: Desired) -> None:
 
 
 def test_nothing_recorded_means_nothing_planned(desired: Desired) -> None:
-    empty = replace(desired, vpcs=(), sites=(), hosts=(), buckets=())
+    empty = replace(desired, vpcs=(), sites=(), hosts=(), stores=(), buckets=())
     assert plan_topology(empty).namespaces == ()
 
 
@@ -127,10 +127,26 @@ def test_a_balancer_may_be_called_by_everybody_and_calls_its_backends_only(desir
     }
 
 
-def test_object_stores_are_called_by_those_that_need_them_only(desired: Desired) -> None:
-    assert stores(desired) == {"cn-north-1": "100.64.1.10", "cn-east-2": "100.64.2.10"}
-    assert {h.name for h in store_clients(desired)} == {"app-1", "app-2", "ops-1"}
-    assert "tcp dport 7070" not in _chain(ruleset(desired, "vpc"), "sg-db-1-out")
+def test_object_stores_are_called_by_those_that_are_declared_only(desired: Desired) -> None:
+    assert {s.name: s.address for s in desired.stores} == {
+        "s3-cn-north-1": "100.64.1.10",
+        "s3-cn-east-2": "100.64.2.10",
+    }
+    near = next(g for g in groups_at(desired, "vpc") if g.name == "s3-cn-north-1")
+    assert {p.peer for p in near.permissions} == {"10.20.0.10/32", "10.20.1.10/32", "10.20.1.11/32"}
+    far = next(g for g in groups_at(desired, "inet") if g.name == "s3-cn-east-2")
+    assert {(p.direction, p.port, p.peer) for p in far.permissions} == {("in", 443, "100.64.1.1/32")}
+    text = ruleset(desired, "vpc")
+    assert "100.64.2.10" in _chain(text, "sg-ops-1-out")
+    assert "100.64.2.10" not in _chain(text, "sg-app-1-out")
+    assert "100.64." not in _chain(text, "sg-db-1-out")
+
+
+def test_what_came_over_the_line_does_not_leave_the_region(desired: Desired) -> None:
+    (rule,) = [line for line in ruleset(desired, "vpc").splitlines() if "fabric:not-a-host" in line]
+    assert "ip daddr { 100.64.2.10 }" in rule
+    assert "10.20.0.10" in rule
+    assert "10.20.0.200" not in rule
 
 
 def test_elastic_ips_are_translated_one_to_one_both_ways(desired: Desired) -> None:

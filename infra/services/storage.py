@@ -1,0 +1,51 @@
+"""Object storage: the provider's service, its mount on the application hosts, its copy far away."""
+
+from __future__ import annotations
+
+from infra.services.model import BucketGrant, Caller, Port, SecretSpec, Service
+
+ATTACHMENTS = "attachments"
+"""The platform's bucket of attachments, by its name in the estate."""
+
+OBJECT_STORAGE = Service(
+    name="object-storage",
+    roles=(),
+    managed=True,
+    purpose="versioned buckets over HTTPS, one endpoint a region",
+    listens=(
+        Port(
+            "s3",
+            443,
+            "objects",
+            (Caller("object-mount"), Caller("object-copy", across_regions=True)),
+        ),
+    ),
+    certificate=True,
+    health="https, by the estate's authority",
+)
+_MOUNT = BucketGrant("attachments-app", ATTACHMENTS, "add")
+OBJECT_MOUNT = Service(
+    name="object-mount",
+    roles=("app",),
+    purpose="the bucket of attachments as a folder, for the platform",
+    units=("yiyun-attachments",),
+    owned_files=("/etc/yiyun-attachments/rclone.conf", "/etc/systemd/system/yiyun-attachments.service"),
+    secrets=(SecretSpec(_MOUNT.secret, 40),),
+    grants=(_MOUNT,),
+    health="a mount that answers",
+    backup="none: keeps nothing of its own; a file is in the bucket when its writer has closed it",
+)
+_COPY = "attachments-copy"
+OBJECT_COPY = Service(
+    name="object-copy",
+    roles=("ops",),
+    purpose="keeps the copies of buckets in the remote region",
+    units=("yiyun-object-copy.timer",),
+    owned_files=("/etc/yiyun-object-copy/rclone.conf", "/etc/yiyun-object-copy/copies.json"),
+    secrets=(SecretSpec(f"object-{_COPY}", 40),),
+    grants=(
+        BucketGrant(_COPY, ATTACHMENTS, "read"),
+        BucketGrant(_COPY, ATTACHMENTS, "add", of_copies=True),
+    ),
+    health="the age of the last complete copy",
+)
