@@ -19,8 +19,9 @@ from infra.converge import ConvergeRequest, converge
 from infra.drivers.lab import hosts
 from infra.drivers.lab.desired import read_desired
 from infra.drivers.lab.fabric import in_router
-from infra.drivers.lab.names import qualified, store_thing
-from infra.drivers.lab.objectstore import prepare, s3_text
+from infra.drivers.lab.names import qualified
+from infra.drivers.lab.objectstore import store_access
+from infra.drivers.lab.s3 import s3_answer
 from infra.estate.addresses import host_addresses
 
 if TYPE_CHECKING:
@@ -155,20 +156,20 @@ def bend_bucket(lab: Lab, choose: random.Random) -> tuple[str, str]:
     """A bucket open to the world, or without versions. Returns what it must be called."""
     desired = read_desired(lab.paths)
     bucket = choose.choice([b for b in desired.buckets if not b.object_lock_days] or list(desired.buckets))
-    pid = hosts.containers(lab.paths.estate)[qualified(lab.paths.estate, store_thing(bucket.region))].pid
-    access = prepare(lab.paths, desired, bucket.region)
+    access = store_access(lab.paths, bucket.region)
+    pid = hosts.containers(lab.paths.estate)[qualified(lab.paths.estate, access.name)].pid
     if bucket.versioned and not bucket.object_lock_days and choose.random() < 0.5:
         body = (
             '<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
             "<Status>Suspended</Status></VersioningConfiguration>"
         )
-        wanted = ("versioning", s3_text(access, pid, "PUT", f"/{bucket.name}?versioning=", body))
+        wanted = ("versioning", s3_answer(access, pid, "PUT", f"/{bucket.name}?versioning=", body))
     else:
         body = (
             '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",'
             f'"Resource":"arn:aws:s3:::{bucket.name}/*"}}]}}'
         )
-        wanted = ("policy", s3_text(access, pid, "PUT", f"/{bucket.name}?policy=", body))
+        wanted = ("policy", s3_answer(access, pid, "PUT", f"/{bucket.name}?policy=", body))
     name, (status, said) = wanted
     assert status in {200, 204}, said
     print(f"bucket: {bucket.name}: {name}")  # noqa: T201  the run's choices

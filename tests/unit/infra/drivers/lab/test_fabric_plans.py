@@ -11,7 +11,7 @@ import pytest
 from infra import resources as kinds
 from infra.drivers.lab.machines import host_machine
 from infra.drivers.lab.names import MAX_INTERFACE_NAME, port_name
-from infra.drivers.lab.rulesets import digest_of, groups_at, own_addresses, ruleset, shapings
+from infra.drivers.lab.rulesets import groups_at, own_addresses, ruleset, shapings
 from infra.drivers.lab.topology import Route, plan_topology, public_addresses
 from infra.errors import BadInputError
 
