@@ -104,6 +104,6 @@ def test_a_bucket_as_recorded_does_not_differ() -> None:
 
 def test_versioning_policy_and_loss_of_a_bucket_are_named() -> None:
     assert bucket_differs(versioning="Suspended") == {"versioning": ("Enabled", "Suspended")}
-    assert bucket_differs(policy='{"x": 1}') == {"policy": ("", '{"x": 1}')}
+    assert bucket_differs(policy='{"x": 1}') == {"policy": (None, {"x": 1})}
     (change,) = bucket_changes({"files": bucket_differs(exists=404)})
     assert (change.resource, change.action) == ("bucket-files", "create")
