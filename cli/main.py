@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
-from cli.verbs import bundle, doctor, drift, estate_file, host, lab, look, provision
+from cli.verbs import bundle, doctor, drift, estate_file, host, lab, look, monitor, provision
 
 USAGE_EXIT = 4
 """A wrong command line is bad input; Typer alone would exit 2, which here means `changes pending`."""
@@ -36,6 +36,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(lab.app, name="lab")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(host.app, name="host")
+app.add_typer(monitor.app, name="monitor")
 
 
 def run() -> None:

@@ -38,6 +38,8 @@ def main() -> None:
         facts["attachments"] = mounted("/srv/attachments")
     if "object-copy" in services:
         facts["object_copy"] = command_json(["/usr/local/lib/yiyun/object_copy.py", "--status"])
+    if "watch" in services:
+        facts["watch"] = file_json(Path("/run/yiyun-watch/state.json"))
     if "collector" in services:
         facts["collector"] = command_json(
             ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]

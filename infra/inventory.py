@@ -60,8 +60,17 @@ def shared_variables(estate: Estate) -> Variables:
         "yiyun_shared_kernel": estate.provider == "lab",
         "yiyun_buckets": [b.model_dump(include={"name", "region", "copy_of"}) for b in estate.buckets],
         "yiyun_balancer_addresses": [str(balancer_address(estate, b)) for b in estate.load_balancers],
+        "yiyun_line_sources": line_sources(estate),
         "yiyun_ports": {f"{s.name}.{p.name}": p.number for s in SERVICES for p in s.listens},
     }
+
+
+def line_sources(estate: Estate) -> list[str]:
+    """Addresses from which cloud hosts see what comes over the line: the gateways' line addresses, and the
+    peer's own in each tunnel where the gateway itself is called.
+    """
+    peers = [str(peer) for _, peer in tunnel_addresses(estate).values()]
+    return [*(str(a) for a in line_addresses(estate).values()), *peers]
 
 
 def host_variables(estate: Estate, host: Host, material: Material, public: dict[str, str]) -> Variables:
@@ -79,6 +88,7 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
         "yiyun_endpoints": endpoint_variables(estate, host),
         "yiyun_ca": material.root().certificate,
         "yiyun_secrets": {name: str(passwords[name]) for name in sorted(wanted)},
+        "yiyun_host_secrets": material.host_secrets(host),
     }
     if host.exists:
         variables["yiyun_data_claims"] = [d.mount for d in host.disks]

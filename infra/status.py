@@ -29,6 +29,9 @@ COPY_LATE_S = 600
 EXPIRY_WARNING_DAYS = 14
 """A leaf with less left than this is a problem: renewal happens at 30 days (authority.RENEW_DAYS)."""
 
+PATIENCE_S = 120
+"""An open problem of Zabbix younger than this is shown, and is not yet one of the estate: most pass by."""
+
 Facts = dict[str, Any]
 
 
@@ -45,17 +48,23 @@ class Status:
         return not self.problems
 
 
-def collect(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> Status:
-    """Ask every host, then judge."""
+def collect(
+    estate: Estate,
+    paths: EstatePaths,
+    progress: Callable[[str], None],
+    zabbix: Callable[[Estate, EstatePaths], dict[str, Any]],
+) -> Status:
+    """Ask every host and Zabbix, then judge. `zabbix`: asks it, and lives in a layer above this one."""
     progress("asking every host")
-    with ThreadPoolExecutor(len(estate.hosts)) as pool:
+    with ThreadPoolExecutor(len(estate.hosts) + 1) as pool:
+        watched = pool.submit(zabbix, estate, paths)
         answers = pool.map(partial(_facts, paths), estate.hosts)
         facts = dict(zip([h.name for h in estate.hosts], answers, strict=True))
-    return judge(estate, facts, datetime.now(UTC))
+    return judge(estate, facts, datetime.now(UTC), watched.result())
 
 
-def judge(estate: Estate, facts: dict[str, Facts], now: datetime) -> Status:
-    """Facts by host → status. Pure."""
+def judge(estate: Estate, facts: dict[str, Facts], now: datetime, zabbix: dict[str, Any]) -> Status:
+    """Facts by host, and what Zabbix says → status. Pure."""
     hosts = [
         {
             "name": h.name,
@@ -76,7 +85,7 @@ def judge(estate: Estate, facts: dict[str, Facts], now: datetime) -> Status:
         "oracle": {"state": "awaiting media"} if estate.hosts_with("ora") else {},
         "certificates": certificates,
         "object_storage": storage_status(estate, facts, now),
-        "zabbix": {"reachable": False, "hosts_monitored": 0, "hosts_expected": 0, "problems": []},
+        "zabbix": {**zabbix, "watch": watch_status(estate, facts)},
         "backups": [],
         "drills": [],
     }
@@ -91,11 +100,33 @@ def judge(estate: Estate, facts: dict[str, Facts], now: datetime) -> Status:
     problems += [f"line: path over {p['name']} is down" for p in line["paths"] if not p["up"]]
     problems += [f"platform: {p['host']} is not ready" for p in fields["platform"] if not p["ready"]]
     problems += storage_problems(fields["object_storage"])
+    problems += zabbix_problems(fields["zabbix"], now)
     for certificate in certificates:
         left = (datetime.fromisoformat(certificate["not_after"]) - now).days
         if left < EXPIRY_WARNING_DAYS:
             problems.append(f"certificate {certificate['name']} ends in {left} days")
     return Status({**fields, "problems": problems}, tuple(problems))
+
+
+def watch_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
+    """What the premises' watcher says of the monitoring itself: state, since, reason; empty without one."""
+    return next((facts[h.name].get("watch") or {} for h in estate.hosts_with("edge")), {})
+
+
+def zabbix_problems(zabbix: dict[str, Any], now: datetime) -> list[str]:
+    """What of the monitoring is a problem: silence, hosts nobody watches, what it has said for a while."""
+    silent = zabbix["watch"].get("state") == "silent"
+    found = ["monitoring: the premises hear nothing of it"] if silent else []
+    if not zabbix["reachable"]:
+        return [*found, "monitoring: Zabbix does not answer"]
+    if zabbix["hosts_monitored"] < zabbix["hosts_expected"]:
+        watched = f"{zabbix['hosts_monitored']} of {zabbix['hosts_expected']}"
+        found.append(f"monitoring: {watched} hosts are watched")
+    return found + [
+        f"monitoring: {p['host']}: {p['name']}"
+        for p in zabbix["problems"]
+        if (now - datetime.fromisoformat(p["since"])).total_seconds() > PATIENCE_S
+    ]
 
 
 def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:

@@ -1,1 +1,5 @@
-"""Zabbix as code."""
+"""Zabbix as code: what it should hold is derived from the estate, compared and applied."""
+
+from monitoring.sync import drift
+
+__all__ = ["drift"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, YesOption, confirm, reporting
+from cli.steps import steps_of
 from cli.verbs.look import show_status
 from cli.verbs.provision import bring_up
 from infra.drivers.lab import realise as lab_driver
@@ -15,7 +16,7 @@ from infra.errors import BadInputError
 from infra.status import collect
 from infra.steps.lab import start_steps
 from infra.steps.model import Context, Selection, completed, run_steps
-from infra.steps.up import steps_of
+from monitoring.look import monitoring_status
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate
@@ -38,7 +39,7 @@ def lab_up(
         else:
             _start(report, loaded)
         with report.progress() as progress:
-            status = collect(loaded, report.paths, progress)
+            status = collect(loaded, report.paths, progress, monitoring_status)
         report.fields["status"] = status.fields
         show_status(report, status)
         report.exit_code = 0 if status.ok else 1

@@ -16,15 +16,16 @@ from infra.services.catalogue import services_of
 from infra.status import Status, collect
 from infra.verify.run import verify as run_verify
 from infra.verify.why import explain
+from monitoring.look import monitoring_status
 
 
 def status(estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False) -> None:
-    """One screen: hosts, database, line, platform, certificates. Exit 1 when something is wrong."""
+    """One screen: hosts, database, line, platform, monitoring. Exit 1 when something is wrong."""
     with reporting("status", estate, json_output, quiet) as report:
         loaded = report.load()
-        _must_be_deployed(report)
+        must_be_deployed(report)
         with report.progress() as progress:
-            now = collect(loaded, report.paths, progress)
+            now = collect(loaded, report.paths, progress, monitoring_status)
         report.fields |= now.fields
         show_status(report, now)
         report.exit_code = 0 if now.ok else 1
@@ -40,7 +41,7 @@ def verify(
     """Prove it: every check of every role, and every port of every pair of hosts."""
     with reporting("verify", estate, json_output, quiet) as report:
         loaded = report.load()
-        _must_be_deployed(report)
+        must_be_deployed(report)
         with report.progress() as progress:
             result = run_verify(loaded, report.paths, probe=probe, suites=checks, progress=progress)
         report.fields |= result.as_json()
@@ -121,10 +122,16 @@ def show_status(report: Report, now: Status) -> None:
     report.say(f"storage    {_storage(fields['object_storage'])}")
     if fields["oracle"]:
         report.say(f"oracle     {fields['oracle']['state']}")
+    zabbix = fields["zabbix"]
+    watched = f"{zabbix['hosts_monitored']} of {zabbix['hosts_expected']} hosts watched"
+    report.say(f"zabbix     {_mark(zabbix['reachable'])} {watched}, {len(zabbix['problems'])} open problems")
+    for open_problem in zabbix["problems"]:
+        report.say(f"           {open_problem['severity']:9} {open_problem['host']}: {open_problem['name']}")
     ends = [c["not_after"] for c in fields["certificates"]]
     report.say(f"certs      {len(ends)} leaves, the first ends {min(ends) if ends else '-'}")
     if report.estate and report.estate.provider == "lab":
         report.say(f"page       https://127.0.0.1:{report.estate.lab.published.web}/")
+        report.say(f"monitoring https://127.0.0.1:{report.estate.lab.published.monitoring}/")
     for problem in now.problems:
         report.say(f"[red]problem[/]    {problem}")
 
@@ -144,7 +151,8 @@ def _mark(good: bool) -> str:
     return "[green]up[/]" if good else "[red]down[/]"
 
 
-def _must_be_deployed(report: Report) -> None:
+def must_be_deployed(report: Report) -> None:
+    """Refuse for an estate that was never brought up from here."""
     if not report.paths.ssh_config.exists():
         raise BadInputError("this estate was never brought up from here", hint="yiyun up")
 
@@ -153,4 +161,4 @@ def _known(report: Report, host: str) -> None:
     names = [h.name for h in report.load().hosts]
     if host not in names:
         raise BadInputError(f"no host {host}", hint=f"one of {', '.join(names)}")
-    _must_be_deployed(report)
+    must_be_deployed(report)

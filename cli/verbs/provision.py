@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, YesOption, confirm, reporting
+from cli.steps import steps_of
 from infra.drift.survey import Survey
 from infra.drivers.lab.realise import realise
 from infra.engine.lock import estate_lock
@@ -16,7 +17,6 @@ from infra.errors import BadInputError, RefusedError
 from infra.steps.converging import FOUND
 from infra.steps.model import Context, Selection, Step, StepResult, StepsFailedError, run_steps
 from infra.steps.proving import PROOF
-from infra.steps.up import steps_of
 from infra.trust.material import Material
 
 if TYPE_CHECKING:

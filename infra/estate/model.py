@@ -148,6 +148,7 @@ class Published(Part):
     bastion: int = Field(default=10022, ge=1024, le=65535)
     premises: int = Field(default=10023, ge=1024, le=65535)
     web: int = Field(default=10443, ge=1024, le=65535)
+    monitoring: int = Field(default=10444, ge=1024, le=65535)
 
 
 class Lab(Part):

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 
 from infra.services.base import BASTION, BASTION_DOOR, DEPOT, SSHD, TIME
 from infra.services.data import DB_ROUTER, MYSQL, MYSQL_HEALTH, ORACLE
+from infra.services.monitoring import (
+    WATCH,
+    ZABBIX_AGENT,
+    ZABBIX_DATABASE,
+    ZABBIX_FRONTEND,
+    ZABBIX_PROXY,
+    ZABBIX_SERVER,
+)
 from infra.services.platform import COLLECTOR, HOSPITAL_SYSTEM, LINE_GATEWAY, LINE_PEER, PLATFORM, PROXY
 from infra.services.storage import OBJECT_COPY, OBJECT_MOUNT, OBJECT_STORAGE
 
@@ -32,6 +40,12 @@ SERVICES: tuple[Service, ...] = (
     LINE_PEER,
     COLLECTOR,
     HOSPITAL_SYSTEM,
+    ZABBIX_DATABASE,
+    ZABBIX_SERVER,
+    ZABBIX_FRONTEND,
+    ZABBIX_PROXY,
+    ZABBIX_AGENT,
+    WATCH,
 )
 KNOWN_ROLES = frozenset(role for service in SERVICES for role in service.roles)
 

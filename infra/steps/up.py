@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from infra.estate.model import Estate
 
 
-def steps_of(estate: Estate) -> tuple[Step, ...]:
-    """Steps that bring an estate from nothing to verified, in order."""
+def steps_of(estate: Estate, *before_proof: Step) -> tuple[Step, ...]:
+    """Steps that bring an estate from nothing to verified, in order.
+
+    `before_proof`: steps of layers above this one, run between configuration and proof.
+    """
     prepare = (
         Step("machine", "what this machine must have", machine),
         Step(
@@ -48,6 +51,7 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
         Step("storage", "attachments: the bucket, mounted, and its copy far away", tier("storage")),
         Step("platform", "the database router, the platform, the proxies", tier("app")),
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
+        Step("zabbix", "monitoring's database, server, pages, proxy and agents", tier("zabbix")),
     )
     proof = (Step("verify", "every check of every role, and the all-pairs probe", prove),)
     if estate.provider != "lab":
@@ -55,7 +59,7 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
             f"the provider {estate.provider} is not available yet",
             hint="use the lab: yiyun up --estate lab",
         )
-    return (*prepare, *provision, *configure, *proof)
+    return (*prepare, *provision, *configure, *before_proof, *proof)
 
 
 def _programs(context: Context) -> int:
@@ -99,6 +103,7 @@ def _trust(context: Context) -> int:
     material.passwords()
     for host in context.estate.hosts:
         material.leaves_of(host)
+        material.host_secrets(host)
     material.operator_key()
     material.write_lab_certificates()
     material.write_lab_password()

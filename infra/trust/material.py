@@ -14,12 +14,14 @@ from infra.estate.addresses import (
     balancer_address,
     elastic_addresses,
     elastic_name_of_balancer,
+    elastic_name_of_host,
     host_addresses,
 )
 from infra.estate.endpoints import endpoints
-from infra.services.catalogue import SERVICES, services_of
+from infra.services.catalogue import SERVICES, service_named, services_of
+from infra.services.model import OPERATORS
 from infra.trust.authority import LeafSpec, Pair, make_leaf, make_root, still_good
-from infra.trust.store import SecretStore, random_key, random_password, write_private
+from infra.trust.store import SecretStore, random_key, random_password, random_psk, write_private
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate, Host
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 ROOT = "certificate-authority"
 OPERATOR_KEY = "operator-ssh-key"
+WIREGUARD = "wireguard"
+"""The secret of each end of the line; its form is `WireGuardKeys`."""
 RAW_KEYS = frozenset({"app-field-key"})
 """Secrets that must be exactly 32 bytes in base64, not a password."""
 
@@ -81,11 +85,18 @@ class Material:
     def leaf_spec(self, host: Host, service: str) -> LeafSpec:
         """What a service's leaf on a host says: the host's names and address, and the service's own name.
 
-        The service's name lets a proxy verify several hosts of one service under one name.
+        The service's name lets a proxy verify several hosts of one service under one name. What operators
+        call from outside is also named as they call it.
         """
         domain = self.estate.domain
         names = (host.name, f"{service}.service.{domain}")
-        return LeafSpec(f"{host.name}.{domain}", names, (str(host_addresses(self.estate)[host.name]),))
+        addresses = [str(host_addresses(self.estate)[host.name])]
+        if _has_operators_door(service):
+            public = elastic_addresses(self.estate).get(elastic_name_of_host(host.name))
+            addresses += [str(public)] if public else []
+            if self.estate.provider == "lab":
+                names, addresses = (*names, "localhost"), [*addresses, "127.0.0.1"]
+        return LeafSpec(f"{host.name}.{domain}", names, tuple(addresses))
 
     def balancer_leaves(self) -> dict[str, Pair]:
         """Leaves of the load balancers, by the name of their elastic IP."""
@@ -120,10 +131,17 @@ class Material:
 
     def wireguard(self, host: str) -> WireGuardKeys:
         """A host's WireGuard keys."""
-        private = self.store.ensure(f"wireguard:{host}", _wireguard_private)
+        private = self.store.ensure(f"{WIREGUARD}:{host}", _wireguard_private)
         key = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(private))
         public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         return WireGuardKeys(str(private), base64.b64encode(public).decode())
+
+    def host_secrets(self, host: Host) -> dict[str, str]:
+        """A host's own secrets by name, of what its services declare, WireGuard's keys apart."""
+        names = {s.name for service in services_of(host) for s in service.secrets if s.per_host}
+        names -= {WIREGUARD}
+        made = self.store.ensure_all({f"{name}:{host.name}": random_psk for name in sorted(names)})
+        return {name.partition(":")[0]: str(value) for name, value in made.items()}
 
     def operator_key(self) -> str:
         """The operators' public SSH key; the private one is written for `ssh` with mode 0600."""
@@ -159,6 +177,12 @@ class Material:
         for path, text in wanted.items():
             if not path.exists() or path.read_text(encoding="ascii") != text:
                 write_private(path, text.encode())
+
+
+def _has_operators_door(service: str) -> bool:
+    found = service_named(service)
+    callers = [c.service for port in (found.listens if found else ()) for c in port.callers]
+    return OPERATORS in callers
 
 
 def _pack(pair: Pair) -> str:

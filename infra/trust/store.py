@@ -103,6 +103,11 @@ def random_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
+def random_psk() -> str:
+    """32 random bytes in hexadecimal: a pre-shared key as TLS and Zabbix want it."""
+    return secrets.token_hex(32)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a file only its owner can read, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

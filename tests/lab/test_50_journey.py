@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as condition
 from selenium.webdriver.support.wait import WebDriverWait
 
 from infra.drivers.lab.names import qualified
 from infra.trust.material import Material
+from tests.lab.browser import started
 from tests.lab.hospital import all_acknowledged, arrive, client, expected, new_results, shown
 from tests.waiting import eventually
 
@@ -24,41 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from selenium.webdriver import Chrome
+
     from tests.lab.harness import Lab
 
 WIREGUARD_PORT = 51820
 
 
-def public_key_hash(lab: Lab) -> str:
-    """SHA-256 of the balancer's public key, base64: the one certificate the browser is told to accept."""
-    (leaf,) = Material(lab.estate, lab.paths).balancer_leaves().values()
-    key = x509.load_pem_x509_certificate(leaf.certificate.encode()).public_key()
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(
-        key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    return base64.b64encode(digest.finalize()).decode()
-
-
 @pytest.fixture
 def browser(lab: Lab, tmp_path: Path) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        f"--ignore-certificate-errors-spki-list={public_key_hash(lab)}",
-    ):
-        options.add_argument(flag)
-    browser = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    browser.set_page_load_timeout(60)
+    (leaf,) = Material(lab.estate, lab.paths).balancer_leaves().values()
+    browser = started(tmp_path / "profile", leaf.certificate)
     yield browser
     browser.quit()
 

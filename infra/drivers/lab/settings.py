@@ -14,6 +14,7 @@ from infra.estate.addresses import (
     elastic_name_of_host,
     host_addresses,
 )
+from infra.services.monitoring import ZABBIX_FRONTEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,11 @@ def _doors(estate: Estate, operator: str) -> Iterator[Door]:
             )
 
     for bastion in estate.hosts_with("ops")[:1]:
-        yield from from_internet("bastion", published.bastion, elastic_name_of_host(bastion.name), 22)
+        elastic = elastic_name_of_host(bastion.name)
+        yield from from_internet("bastion", published.bastion, elastic, 22)
+        yield from from_internet(
+            "monitoring", published.monitoring, elastic, ZABBIX_FRONTEND.port("https").number
+        )
     for balancer in estate.load_balancers[:1]:
         yield from from_internet("web", published.web, elastic_name_of_balancer(balancer.name), balancer.port)
     for site in estate.sites[:1]:

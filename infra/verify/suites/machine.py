@@ -23,6 +23,7 @@ DOORS = {
     "proxy": (("https", "/healthz"), ("line", "/readyz")),
     "platform": (("https", "/readyz"),),
     "depot": (("https", "/"),),
+    "zabbix-frontend": (("https", "/"),),
 }
 """Service → its TLS ports and what to ask there."""
 MYSQL = (
@@ -110,6 +111,8 @@ def question_for(estate: Estate, host: DeclaredHost) -> dict[str, Any]:
         commands["line"] = ["cat", "/run/yiyun-line.json"]
     if "object-copy" in names:
         commands["object-copy"] = ["/usr/local/lib/yiyun/object_copy.py", "--status"]
+    if "watch" in names:
+        commands["watch"] = ["cat", "/run/yiyun-watch/state.json"]
     if "collector" in names:
         commands["collector"] = ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]
     commands["chrony"] = ["chronyc", "-n", "-c", "tracking"]

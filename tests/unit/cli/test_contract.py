@@ -64,7 +64,16 @@ def test_a_broken_estate_is_exit_4_with_file_and_line_before_anything_is_made(
 
 
 @pytest.mark.parametrize(
-    "words", [("status",), ("verify",), ("drift",), ("logs", "db-1"), ("destroy",), ("lab", "stop")]
+    "words",
+    [
+        ("status",),
+        ("verify",),
+        ("drift",),
+        ("logs", "db-1"),
+        ("destroy",),
+        ("lab", "stop"),
+        ("monitor", "diff"),
+    ],
 )
 def test_an_estate_that_was_never_up_is_said_so(words: tuple[str, ...], tmp_path: Path) -> None:
     code, result = result_of(*words, state=tmp_path)
@@ -140,6 +149,7 @@ def test_every_verb_has_help(tmp_path: Path) -> None:
         "init",
         "doctor",
         "lab",
+        "monitor",
     ):
         assert verb in listed
         assert "Usage" in yiyun(verb, "--help", state=tmp_path).stdout

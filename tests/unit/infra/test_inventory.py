@@ -53,6 +53,7 @@ def test_the_line_lets_only_declared_flows_through(hostvars: dict) -> None:
     for gateway in ("ops-1", "app-2"):
         assert {(f["address"], f["port"]) for f in hostvars[gateway]["yiyun_line_flows"]} == {
             ("10.20.0.10", 123),
+            ("10.20.0.10", 10051),
             ("10.20.0.10", 8443),
             ("10.20.1.10", 8444),
             ("10.20.1.11", 8444),

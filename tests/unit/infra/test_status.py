@@ -14,6 +14,7 @@ from infra.trust.authority import LeafSpec, make_leaf, make_root
 LAB = load_estate("lab")
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ROOT = make_root("lab", NOW)
+ZABBIX = {"reachable": True, "hosts_monitored": 10, "hosts_expected": 10, "problems": []}
 
 
 def healthy() -> dict[str, dict[str, Any]]:
@@ -34,7 +35,7 @@ def healthy() -> dict[str, dict[str, Any]]:
 
 
 def test_a_healthy_estate_has_no_problems() -> None:
-    status = judge(LAB, healthy(), NOW)
+    status = judge(LAB, healthy(), NOW, ZABBIX)
     assert status.ok
     assert status.fields["mysql"]["writer"] == "db-1"
     assert status.fields["line"] == {
@@ -106,4 +107,4 @@ def break_certificate(facts: dict[str, Any]) -> None:
 def test_each_fault_is_the_one_problem(fault, problem: str) -> None:
     facts = healthy()
     fault(facts)
-    assert judge(LAB, facts, NOW).problems == (problem,)
+    assert judge(LAB, facts, NOW, ZABBIX).problems == (problem,)

@@ -187,3 +187,48 @@ def test_every_task_that_handles_secrets_hides_them() -> None:
             if secret and not task.get("no_log") and "ansible.builtin.assert" not in task:
                 exposed.append(f"{path.relative_to(ROLES)}: {task['name']}")
     assert exposed == []
+
+
+def test_agents_send_to_the_server_or_to_the_proxy_beside_them(lab: dict[str, Any], bundle: Path) -> None:
+    targets = {
+        host: re.findall(
+            r"^ServerActive=(.*)$",
+            render(lab, bundle, host, "zabbix_agent", "yiyun_agent2.conf.j2"),
+            re.MULTILINE,
+        )
+        for host in ("db-1", "ops-1", "edge-1")
+    }
+    edge = lab["_meta"]["hostvars"]["edge-1"]["yiyun_address"]
+    assert targets == {
+        "db-1": ["10.20.0.10:10051"],
+        "ops-1": ["10.20.0.10:10051"],
+        "edge-1": [f"{edge}:10051"],
+    }
+
+
+def test_no_agent_can_be_asked_or_told(lab: dict[str, Any], bundle: Path) -> None:
+    text = render(lab, bundle, "app-1", "zabbix_agent", "yiyun_agent2.conf.j2")
+    assert not re.search(r"^Server=", text, re.MULTILINE), "it would listen"
+    assert "DenyKey=system.run[*]" in text
+    assert "TLSConnect=psk" in text
+
+
+def test_the_server_tells_its_heartbeat_to_the_line_only(lab: dict[str, Any], bundle: Path) -> None:
+    text = render(lab, bundle, "ops-1", "zabbix_server", "yiyun_server.conf.j2")
+    (allowed,) = re.findall(r"^StatsAllowedIP=(.*)$", text, re.MULTILINE)
+    line = lab["all"]["vars"]["yiyun_line_sources"]
+    assert allowed.split(",") == ["127.0.0.1", *line]
+    assert "10.20.0.200" in line
+    assert "DBPassword" not in text
+
+
+def test_no_key_of_one_host_is_known_to_another(lab: dict[str, Any]) -> None:
+    keys = {
+        name: variables["yiyun_host_secrets"].get("zabbix-agent-psk")
+        for name, variables in lab["_meta"]["hostvars"].items()
+    }
+    assert keys.pop("his-1") is None
+    assert len(set(keys.values())) == len(keys)
+    for name, variables in lab["_meta"]["hostvars"].items():
+        others = {key for other, key in keys.items() if other != name}
+        assert not [key for key in others if str(key) in json.dumps(variables)]

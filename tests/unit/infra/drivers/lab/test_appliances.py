@@ -172,6 +172,7 @@ def test_settings_survive_and_default_to_no_doors(desired: Desired, tmp_path: Pa
     doors = {d.name: (d.listen, d.namespace, d.source, d.address, d.port) for d in desired.settings.doors}
     assert doors == {
         "bastion": (10022, "inet", "198.51.100.100", "203.0.113.12", 22),
+        "monitoring": (10444, "inet", "198.51.100.100", "203.0.113.12", 443),
         "web": (10443, "inet", "198.51.100.100", "203.0.113.10", 443),
         "premises": (10023, "hospital", "192.168.50.250", "192.168.50.10", 22),
     }

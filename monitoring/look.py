@@ -1,0 +1,65 @@
+"""Zabbix's part of `yiyun status`: whether it answers, what it watches, what it says is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from infra.errors import YiyunError
+from monitoring.access import opened
+from monitoring.derive import templates_of
+from monitoring.views import SEVERITIES
+
+if TYPE_CHECKING:
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
+    from monitoring.api import Zabbix
+
+CALL_SECONDS = 10.0
+"""The screen does not wait longer for one answer."""
+NAMES = {number: name for name, number in SEVERITIES.items()}
+
+
+def monitoring_status(estate: Estate, paths: EstatePaths) -> dict[str, Any]:
+    """The object `zabbix` of the JSON contract. Never raises: what cannot be asked is `reachable: false`."""
+    expected = sum(1 for host in estate.hosts if templates_of(estate, host))
+    unknown = {"reachable": False, "hosts_monitored": 0, "hosts_expected": expected, "problems": []}
+    if not paths.secrets.exists():
+        return unknown
+    try:
+        zabbix = opened(estate, paths, seconds=CALL_SECONDS)
+        names = [h.name for h in estate.hosts]
+        question = {"output": ["host", "status"], "filter": {"host": names, "status": 0}}
+        monitored = len(zabbix.call("host.get", question))
+        return {**unknown, "reachable": True, "hosts_monitored": monitored, "problems": problems(zabbix)}
+    except YiyunError:
+        return unknown
+
+
+def problems(zabbix: Zabbix) -> list[dict[str, Any]]:
+    """Open problems that no other open problem explains, the gravest first."""
+    question = {
+        "output": ["triggerid", "description", "priority", "lastchange"],
+        "only_true": True,
+        "monitored": True,
+        "skipDependent": True,
+        "filter": {"value": 1},
+        "selectHosts": ["host"],
+        "selectTags": ["tag", "value"],
+        "sortfield": ["priority", "lastchange"],
+        "sortorder": ["DESC", "ASC"],
+    }
+    return [_problem(found) for found in zabbix.call("trigger.get", question)]
+
+
+def _problem(found: dict[str, Any]) -> dict[str, Any]:
+    tags = {t["tag"]: t["value"] for t in found["tags"]}
+    since = datetime.fromtimestamp(int(found["lastchange"]), UTC)
+    return {
+        "host": ", ".join(sorted(h["host"] for h in found["hosts"])),
+        "name": found["description"],
+        "severity": NAMES.get(str(found["priority"]), "information"),
+        "since": since.isoformat(timespec="seconds"),
+        "alert": tags.get("alert", ""),
+        "runbook": tags.get("runbook", ""),
+    }
