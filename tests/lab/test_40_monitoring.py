@@ -20,9 +20,9 @@ from monitoring.access import ADMIN, connected, door, opened
 from monitoring.accounts import ONCALL_USER
 from monitoring.errors import RefusedLoginError
 from tests.lab.browser import started
-from tests.waiting import eventually
 from tests.lab.test_50_journey import line_cut as line_cut
 from tests.lab.test_50_journey import restore_line
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
