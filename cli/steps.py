@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.steps.model import Step
 from infra.steps.up import steps_of as steps_below
+from monitoring.look import monitoring_status
 from monitoring.sync import apply
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
     monitoring = Step(
         "monitoring", "hosts, templates and alerts in Zabbix, derived from the estate", _monitoring
     )
-    return steps_below(estate, monitoring)
+    return steps_below(estate, monitoring, zabbix=monitoring_status)
 
 
 def _monitoring(context: Context) -> int:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from infra.estate.model import Estate, Host
     from infra.paths import EstatePaths
 
+    AskMonitoring = Callable[[Estate, EstatePaths], dict[str, Any]]
+    """Asks the monitoring; it lives in a layer above this one."""
+
 FACTS_SECONDS = 20
 COPY_LATE_S = 600
 """A copy older than this is a problem: it is made every minute (role object_copy)."""
@@ -52,7 +55,7 @@ def collect(
     estate: Estate,
     paths: EstatePaths,
     progress: Callable[[str], None],
-    zabbix: Callable[[Estate, EstatePaths], dict[str, Any]],
+    zabbix: AskMonitoring,
 ) -> Status:
     """Ask every host and Zabbix, then judge. `zabbix`: asks it, and lives in a layer above this one."""
     progress("asking every host")

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+import monitoring
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, reporting
 from infra.drift.cloud import CloudDrift
 from infra.drift.hosts import HostDrift
-from infra.drift.sources import Look, Source, look_everywhere
+from infra.drift.sources import Found, Look, Source, look_everywhere
 from infra.errors import BadInputError
 
 if TYPE_CHECKING:
     from infra.engine.changes import Change
 
 CHANGES_PENDING = 2
-SOURCES: tuple[Source, ...] = (CloudDrift(), HostDrift())
-"""Where to look. `monitoring` adds its own here."""
+
+
+class MonitoringDrift:
+    """What Zabbix should hold and does not."""
+
+    name = "monitoring"
+
+    def find(self, look: Look) -> Found:
+        """What `yiyun monitor apply` would change. Raises YiyunError when Zabbix does not answer."""
+        changes = monitoring.drift(look.estate, look.paths, look.progress)
+        return Found(tuple(replace(c, remedy="yiyun monitor apply") for c in changes))
+
+
+SOURCES: tuple[Source, ...] = (CloudDrift(), HostDrift(), MonitoringDrift())
+"""Where to look."""
 WIDTH = 40
 """Characters of a value that a person is shown."""
 

@@ -16,13 +16,14 @@ from infra.verify.run import verify
 from infra.verify.suites_runner import suites_folder
 
 if TYPE_CHECKING:
+    from infra.status import AskMonitoring
     from infra.steps.model import Context
 
 PROOF = "proof"
 """Where `{at, whole}` stands among the results: when everything was last checked, and whether just now."""
 
 
-def prove(context: Context) -> int:
+def prove(zabbix: AskMonitoring, context: Context) -> int:
     """Every check of every role and the all-pairs probe; without any difference the services' health alone.
 
     The shorter proof rests on three things: every earlier step found nothing to change (so rules, files,
@@ -31,7 +32,7 @@ def prove(context: Context) -> int:
     """
     mark = _fingerprint(context)
     if mark and not context.full and not context.changed and _last_good(context).get("of") == mark:
-        health = collect(context.estate, context.paths, context.progress)
+        health = collect(context.estate, context.paths, context.progress, zabbix)
         if health.ok:
             context.results[PROOF] = {"at": _last_good(context)["at"], "whole": False}
             return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from infra.bundle.build import build_bundle
@@ -21,12 +22,14 @@ from infra.trust.material import Material
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate
+    from infra.status import AskMonitoring
 
 
-def steps_of(estate: Estate, *before_proof: Step) -> tuple[Step, ...]:
+def steps_of(estate: Estate, *before_proof: Step, zabbix: AskMonitoring) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified, in order.
 
     `before_proof`: steps of layers above this one, run between configuration and proof.
+    `zabbix`: how those layers ask the monitoring.
     """
     prepare = (
         Step("machine", "what this machine must have", machine),
@@ -53,7 +56,7 @@ def steps_of(estate: Estate, *before_proof: Step) -> tuple[Step, ...]:
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
         Step("zabbix", "monitoring's database, server, pages, proxy and agents", tier("zabbix")),
     )
-    proof = (Step("verify", "every check of every role, and the all-pairs probe", prove),)
+    proof = (Step("verify", "every check of every role, and the all-pairs probe", partial(prove, zabbix)),)
     if estate.provider != "lab":
         raise YiyunError(
             f"the provider {estate.provider} is not available yet",
@@ -65,21 +68,17 @@ def steps_of(estate: Estate, *before_proof: Step) -> tuple[Step, ...]:
 def _programs(context: Context) -> int:
     """Compile, and let what the next steps need arrive meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_fetch_ahead, context.estate)
+        ahead = pool.submit(_fetch_ahead, context)
         ensure_engine(context.progress)
         ensure_objectstore_binary(context.progress)
         ahead.exception()  # the step it was done for meets the same obstacle, and names it
     return 0
 
 
-def _fetch_ahead(estate: Estate) -> None:
-    for image in _images(estate):
-        ensure_image(image, _silent)
-    build_bundle(_silent)
-
-
-def _silent(_: str) -> None:
-    """Progress of what is done beside a step that has its own."""
+def _fetch_ahead(context: Context) -> None:
+    for image in _images(context.estate):
+        ensure_image(image, context.progress)
+    build_bundle(context.progress)
 
 
 def _images(estate: Estate) -> list[str]:
