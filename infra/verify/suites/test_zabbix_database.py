@@ -35,7 +35,13 @@ def test_no_account_has_the_vendors_password(on: Machine) -> None:
     """GB/T 22239-2019 8.1.4.1: no default password, no account without one."""
     default = "SELECT count(*) FROM users WHERE username = 'Admin' AND passwd = crypt('zabbix', passwd)"
     assert ask(on, default) == "0"
-    assert ask(on, "SELECT count(*) FROM users WHERE username = 'guest'") == "0"
+    empty = "SELECT count(*) FROM users WHERE passwd = crypt('', passwd)"
+    assert ask(on, empty) == "0"
+    disabled = (
+        "SELECT count(*) FROM users u JOIN users_groups ug USING (userid) JOIN usrgrp g USING (usrgrpid)"
+        " WHERE u.username = 'guest' AND g.users_status = 1"
+    )
+    assert ask(on, disabled) == "1", "the guest is not disabled"
 
 
 def test_a_stranger_of_this_host_is_refused(on: Machine) -> None:

@@ -2,7 +2,8 @@
 """Fill Zabbix's empty database and set the first account's password, read from stdin; keep it so.
 
 Schema, images, data and the password go into one transaction, so no session ever sees the vendor's default
-password. The guest account goes in the same transaction. Prints `changed` or `unchanged`.
+password. The guest account, without which the pages do not work, gets a password nobody knows in the same
+transaction and stays in the group whose members are disabled. Prints `changed` or `unchanged`.
 """
 
 from __future__ import annotations
@@ -42,21 +43,22 @@ def quoted(text: str) -> str:
 
 
 def account_statements(password: str) -> str:
-    """What makes the accounts ours: the first one's password, and no guest."""
+    """What makes the accounts ours: the first one's password, and a guest nobody can be."""
     return (
         "CREATE EXTENSION IF NOT EXISTS pgcrypto;\n"
         f"UPDATE users SET passwd = crypt({quoted(password)}, gen_salt('bf', {ROUNDS}))"
         " WHERE username = 'Admin';\n"
-        "DELETE FROM users WHERE username = 'guest';\n"
+        f"UPDATE users SET passwd = crypt(gen_random_uuid()::text, gen_salt('bf', {ROUNDS}))"
+        " WHERE username = 'guest' AND passwd = crypt('', passwd);\n"
     )
 
 
 def is_ours(password: str) -> str:
-    """A query that prints `t` when the first account has this password and there is no guest."""
+    """A query that prints `t` when the first account has this password and the guest's is not empty."""
     return (
         f"SELECT (SELECT passwd = crypt({quoted(password)}, passwd)"  # noqa: S608  quoted
         " FROM users WHERE username = 'Admin')"
-        " AND NOT EXISTS (SELECT FROM users WHERE username = 'guest');"
+        " AND NOT EXISTS (SELECT FROM users WHERE username = 'guest' AND passwd = crypt('', passwd));"
     )
 
 
