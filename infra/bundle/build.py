@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PACKED = "payload"
 """Folder of the wheel's package `infra` that holds the workspace (pyproject.toml)."""
-FORMAT = "2"
+FORMAT = "3"
 """Part of the inputs: raise it when the layout of the bundle changes."""
 IMAGE = "debian-13"
 SOURCES = ("app", "device_gateway")

@@ -27,6 +27,10 @@ URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+)")
 REGISTRY_HINT = "check that `apt-get update` works on this machine, then run the same command again"
 
 
+CHOICE = ("--no-install-recommends", "--reinstall")
+"""What a role names is in the bundle even where the hosts' image has it: somebody may remove it there."""
+
+
 @dataclass(frozen=True)
 class Apt:
     """A private apt: its folder, and the package status it resolves against."""
@@ -88,7 +92,7 @@ class Apt:
     def resolve(self, role: str, wanted: PackageList) -> list[str]:
         """File names of the packages a role adds to the image. Raises YiyunError naming role and package."""
         (self.folder / f"{role}.pref").write_text(preferences(wanted), encoding="utf-8")
-        install = ["install", "-y", "--print-uris", "--no-install-recommends", *wanted.packages]
+        install = ["install", "-y", "--print-uris", *CHOICE, *wanted.packages]
         command = self._command(role, str(self.folder / "none"), install)
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -100,7 +104,7 @@ class Apt:
 
     def download(self, role: str, wanted: PackageList, progress: Progress) -> None:
         """Download a role's packages; apt checks each against the signed index."""
-        install = ["install", "-y", "--download-only", "--no-install-recommends", *wanted.packages]
+        install = ["install", "-y", "--download-only", *CHOICE, *wanted.packages]
         self._stream(self._command(role, str(self.folder / "archives"), install), progress)
 
     def _stream(self, command: list[str], progress: Progress) -> None:
