@@ -215,9 +215,8 @@ def _balancers(estate: Estate) -> Iterator[PlannedResource]:
 
 
 def _object_storage(estate: Estate) -> Iterator[PlannedResource]:
-    permitted, groups = flows(estate), dict[str, str]()
+    permitted = flows(estate)
     for endpoint in endpoints(estate):
-        groups[endpoint.region] = logical_name("ObjectStore", endpoint.group)
         yield PlannedResource(
             "ObjectStore",
             kinds.ObjectStore(
@@ -239,7 +238,8 @@ def _object_storage(estate: Estate) -> Iterator[PlannedResource]:
             object_lock_days=bucket.object_lock_days,
             access=bucket_access(bucket),
         )
-        yield PlannedResource("Bucket", inputs, (groups[bucket.region],))
+        # A bucket outlives what calls it: nothing it depends on would stay with it when the rest is destroyed.
+        yield PlannedResource("Bucket", inputs)
 
 
 def bucket_access(bucket: Bucket) -> list[kinds.BucketAccess]:
