@@ -238,7 +238,7 @@ def _object_storage(estate: Estate) -> Iterator[PlannedResource]:
             object_lock_days=bucket.object_lock_days,
             access=bucket_access(bucket),
         )
-        # A bucket outlives what calls it: nothing it depends on would stay with it when the rest is destroyed.
+        # A bucket outlives what calls it; what it depended on would have to stay with it on destroy.
         yield PlannedResource("Bucket", inputs)
 
 
