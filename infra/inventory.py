@@ -18,8 +18,11 @@ from infra.estate.addresses import (
 )
 from infra.estate.endpoints import Endpoint, endpoints
 from infra.estate.flows import flows, same_network
+from infra.estate.limits import EDGE, TLS12_CIPHERS
 from infra.estate.loading import load_estate
+from infra.estate.wall import wall_of
 from infra.paths import EstatePaths
+from infra.services.base import SSHD
 from infra.services.catalogue import KNOWN_ROLES, SERVICES, services_of
 from infra.services.platform import LINE_GATEWAY
 from infra.trust.material import Material
@@ -59,6 +62,8 @@ def shared_variables(estate: Estate) -> Variables:
         "yiyun_vpc_cidr": str(estate.vpc.cidr),
         "yiyun_shared_kernel": estate.provider == "lab",
         "yiyun_buckets": [b.model_dump(include={"name", "region", "copy_of"}) for b in estate.buckets],
+        "yiyun_edge": EDGE.as_variables(),
+        "yiyun_tls12_ciphers": TLS12_CIPHERS,
         "yiyun_balancer_addresses": [str(balancer_address(estate, b)) for b in estate.load_balancers],
         "yiyun_line_sources": line_sources(estate),
         "yiyun_ports": {f"{s.name}.{p.name}": p.number for s in SERVICES for p in s.listens},
@@ -89,6 +94,9 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
         "yiyun_ca": material.root().certificate,
         "yiyun_secrets": {name: str(passwords[name]) for name in sorted(wanted)},
         "yiyun_host_secrets": material.host_secrets(host),
+        "yiyun_wall": wall_of(estate, host).as_variables(),
+        "yiyun_owned_files": sorted({path for s in services_of(host) for path in s.owned_files}),
+        "yiyun_jump_targets": jump_targets(estate, host),
     }
     if host.exists:
         variables["yiyun_data_claims"] = [d.mount for d in host.disks]
@@ -111,6 +119,16 @@ def _endpoint(endpoint: Endpoint) -> Variables:
         "port": endpoint.service.port("s3").number,
         "address": str(endpoint.address or ""),
     }
+
+
+def jump_targets(estate: Estate, host: Host) -> list[str]:
+    """`ADDRESS:PORT` of every SSH server a bastion may pass an operator on to; none for another host."""
+    addresses = host_addresses(estate)
+    return sorted(
+        f"{addresses[f.destination]}:{f.port.number}"
+        for f in flows(estate)
+        if (f.service, f.source) == (SSHD.name, host.name)
+    )
 
 
 def gateway_variables(estate: Estate, host: Host, material: Material) -> Variables:

@@ -20,6 +20,41 @@ SSHD = Service(
     owned_files=("/etc/ssh/sshd_config.d/10-yiyun.conf",),
     health="port ssh",
 )
+HOST_FIREWALL = Service(
+    name="host-firewall",
+    roles=ALL_ROLES,
+    purpose="the second wall: the same flows as the security group, on the host itself",
+    units=("nftables",),
+    owned_files=(
+        "/etc/yiyun/wall.nft",
+        "/etc/nftables.d/wall.nft",
+        "/etc/nftables.conf",
+        "/etc/systemd/system/nftables.service.d/10-yiyun.conf",
+    ),
+    health="the kernel's rules are the confirmed ones",
+)
+HARDENING = Service(
+    name="hardening",
+    roles=("app", "db", "ora", "ops", "edge"),
+    purpose="what a host offers, records and refuses: GB/T 22239-2019, third level",
+    units=("yiyun-updates.timer", "logrotate.timer"),
+    owned_files=(
+        "/etc/ssh/sshd_config.d/05-yiyun-hardening.conf",
+        "/etc/issue.net",
+        "/etc/sudoers.d/10-yiyun",
+        "/etc/profile.d/50-yiyun.sh",
+        "/etc/security/faillock.conf",
+        "/etc/security/limits.d/50-yiyun.conf",
+        "/etc/systemd/system.conf.d/50-yiyun.conf",
+        "/etc/sysctl.d/50-yiyun-hardening.conf",
+        "/etc/systemd/journald.conf.d/20-yiyun-retention.conf",
+        "/etc/logrotate.d/yiyun",
+        "/etc/apt/apt.conf.d/52yiyun-updates",
+        "/etc/audit/auditd.conf",
+        "/etc/audit/rules.d/50-yiyun.rules",
+    ),
+    health="every check of the suite",
+)
 BASTION_DOOR = Service(
     name="bastion-door",
     roles=("ops", "edge"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.services.base import BASTION, BASTION_DOOR, DEPOT, SSHD, TIME
+from infra.services.base import BASTION, BASTION_DOOR, DEPOT, HARDENING, HOST_FIREWALL, SSHD, TIME
 from infra.services.data import DB_ROUTER, MYSQL, MYSQL_HEALTH, ORACLE
 from infra.services.monitoring import (
     WATCH,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SERVICES: tuple[Service, ...] = (
     BASTION,
     SSHD,
+    HOST_FIREWALL,
+    HARDENING,
     BASTION_DOOR,
     TIME,
     DEPOT,

@@ -55,6 +55,7 @@ def steps_of(estate: Estate, *before_proof: Step, zabbix: AskMonitoring) -> tupl
         Step("platform", "the database router, the platform, the proxies", tier("app")),
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
         Step("zabbix", "monitoring's database, server, pages, proxy and agents", tier("zabbix")),
+        Step("hardening", "what a host offers, records and refuses", tier("hardening")),
     )
     proof = (Step("verify", "every check of every role, and the all-pairs probe", partial(prove, zabbix)),)
     if estate.provider != "lab":

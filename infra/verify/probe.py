@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ from infra.estate.addresses import line_addresses, tunnel_addresses
 from infra.estate.endpoints import addresses_of
 from infra.estate.matrix import expected_matrix, source_address
 from infra.estate.plan import network_of
+from infra.verify.behind import let_in, past_the_fabric
 from infra.verify.channel import Agent
 from infra.verify.declared import rule_text
 from infra.verify.reaching import reaching
@@ -64,9 +66,33 @@ def probe(
     with reaching(estate, paths, scope) as reach:
         run = _Run(estate, matrix, reach, progress)
         verdicts, line = asyncio.run(run.all(checks))
-    result = summary(estate, matrix, verdicts, reach.scope, line, time.monotonic() - began)
+        behind = second_wall(estate, reach, checks, progress)
+    result = summary(estate, matrix, verdicts, reach.scope, line, time.monotonic() - began, behind)
     save_probe(result, paths.last_probe)
     return result
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What hosts' own firewalls did with what was put on their wires past the fabric."""
+
+    sent: int = 0
+    passed: tuple[Check, ...] = ()
+    lost: tuple[Check, ...] = ()
+    """Never arrived, so nothing was proved."""
+
+
+def second_wall(
+    estate: Estate, reach: Reaching, checks: Iterable[Check], progress: Callable[[str], None]
+) -> Behind:
+    """Ask every host's own firewall what the fabric's verdicts hide."""
+    wanted = past_the_fabric(estate, checks)
+    progress(f"second wall: {sum(map(len, wanted.values()))} first packets past the fabric")
+    taps = reach.deliver({place: frozenset(keys) for place, keys in wanted.items()})
+    if taps is None:
+        return Behind()
+    passed, lost = let_in(wanted, taps)
+    return Behind(sum(map(len, wanted.values())), tuple(passed), tuple(lost))
 
 
 def summary(
@@ -76,8 +102,10 @@ def summary(
     scope: Scope,
     line: str,
     seconds: float,
+    behind: Behind | None = None,
 ) -> ProbeResult:
     """Verdicts → the differences from what is declared. Pure but for the clock."""
+    behind = behind or Behind()
 
     def unexpected(check: Check, verdict: Verdict) -> Unexpected:
         expected: Literal["permitted", "denied"] = "permitted" if check.permitted else "denied"
@@ -101,10 +129,11 @@ def summary(
         unexpected_closed=tuple(sorted(unexpected(c, v) for c, v in surprises if c.permitted)),
         undecided=tuple(
             verdict_key(c.source, c.destination, c.port, c.protocol, c.via)
-            for c, v in verdicts.items()
-            if undecided(c, v)
+            for c in (*(c for c, v in verdicts.items() if undecided(c, v)), *behind.lost)
         ),
         unguarded=tuple(h.name for h in estate.hosts if h.exists),
+        walls=behind.sent,
+        unexpected_let_in=tuple(sorted(unexpected(c, "let in by the host") for c in behind.passed)),
         verdicts=dict(named),
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
     from infra.verify.results import Scope
+    from infra.verify.verdicts import Key
 
 CONNECT_S = 20
 """More than people's own SSH connections get: the probe makes several at once."""
@@ -42,6 +43,13 @@ class Reaching(Protocol):
         """Counters of the round by network, or None where there are none."""
         ...
 
+    def deliver(self, keys: Mapping[tuple[str, str], frozenset[Key]]) -> Mapping[str, Tap] | None:
+        """Put first packets on hosts' wires past the fabric; what the hosts counted, or None if we cannot.
+
+        `keys`: by (network, host).
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class BySsh:
@@ -60,6 +68,9 @@ class BySsh:
 
     def read(self) -> None:
         """There are no counters."""
+
+    def deliver(self, keys: Mapping[tuple[str, str], frozenset[Key]]) -> None:
+        """Only whoever holds the fabric can get past it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,13 @@ class InLab:
         from infra.drivers.lab.taps import read_taps
 
         return {router: Tap(seen, passed) for router, (seen, passed) in read_taps(self.paths).items()}
+
+    def deliver(self, keys: Mapping[tuple[str, str], frozenset[Key]]) -> Mapping[str, Tap]:
+        """By packet sockets of the routers; taps in the hosts' namespaces count."""
+        from infra.drivers.lab.inject import inject_all
+
+        found = inject_all(self.paths.estate, keys)
+        return {host: Tap(seen, passed) for host, (seen, passed) in found.items()}
 
 
 @contextmanager

@@ -58,13 +58,22 @@ class ProbeResult:
     unguarded: tuple[str, ...] = ()
     """Hosts that exist already: between two of them nothing of ours can deny, so only what is permitted is
     probed; of the rest the other end's security group decided."""
+    walls: int = 0
+    """First packets put on hosts' wires past the fabric, none of which the host's own firewall may let in."""
+    unexpected_let_in: tuple[Unexpected, ...] = ()
+    """Those it did let in: what an open fabric would expose."""
     verdicts: dict[str, str] = field(default_factory=dict[str, str])
     """Every verdict by `verdict_key`."""
 
     @property
     def ok(self) -> bool:
         """True when the matrix is as declared."""
-        return not self.unexpected_open and not self.unexpected_closed
+        return not self.differences
+
+    @property
+    def differences(self) -> tuple[Unexpected, ...]:
+        """Everything that is not as declared."""
+        return (*self.unexpected_open, *self.unexpected_closed, *self.unexpected_let_in)
 
     def as_json(self) -> dict[str, Any]:
         """The `probe` object of the JSON contract; the single verdicts stay in the saved file."""
@@ -113,6 +122,10 @@ class SuiteResult:
     skipped: int
     failures: tuple[Failure, ...]
     seconds: float = 0.0
+    skips: tuple[Failure, ...] = ()
+    """Checks that this estate cannot answer, each with its reason."""
+    clauses: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """Outcomes by the standard's control point that a check stands for."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,7 @@ class VerifyResult:
     def failures(self) -> tuple[Failure, ...]:
         """Everything that did not hold, each difference of the probe included."""
         found = list(self.suites.failures) if self.suites else []
-        for item in (*self.probe.unexpected_open, *self.probe.unexpected_closed) if self.probe else ():
+        for item in self.probe.differences if self.probe else ():
             title = f"probe: {item.source}{f' via {item.via}' if item.via else ''} → {item.destination}"
             message = f"expected {item.expected}, found {item.verdict}; {item.rule}"
             found.append(Failure(f"{title} {item.port}/{item.protocol}", "", message))
@@ -141,7 +154,7 @@ class VerifyResult:
     def counts(self) -> dict[str, int]:
         """Checks passed, failed and skipped; the probe counts as one check an ordered pair of hosts."""
         suites, probe = self.suites, self.probe
-        differences = (*probe.unexpected_open, *probe.unexpected_closed) if probe else ()
+        differences = probe.differences if probe else ()
         wrong = len({(d.source, d.destination) for d in differences})
         return {
             "passed": (suites.passed if suites else 0) + (probe.pairs - wrong if probe else 0),
@@ -158,10 +171,11 @@ class VerifyResult:
             parts.append(f"{s.passed} checks passed, {s.failed} failed, {s.skipped} skipped")
         if self.probe:
             p = self.probe
-            differences = len(p.unexpected_open) + len(p.unexpected_closed)
             how = "" if p.scope == "fabric" else " (by the ends alone)"
+            found = len(p.differences)
+            walls = f", {p.walls} past the fabric" if p.walls else ""
             parts.append(
-                f"{p.probes} probes between {p.pairs} pairs of hosts{how}: {differences} differences"
+                f"{p.probes} probes between {p.pairs} pairs of hosts{how}{walls}: {found} differences"
             )
             if p.unguarded:
                 parts.append(f"no security group guards {', '.join(p.unguarded)} (existing)")
@@ -172,5 +186,7 @@ class VerifyResult:
         return {
             "checks": self.counts,
             "failures": [asdict(failure) for failure in self.failures],
+            "skips": [asdict(skip) for skip in self.suites.skips] if self.suites else [],
+            "standard": self.suites.clauses if self.suites else {},
             "probe": self.probe.as_json() if self.probe is not None else None,
         }

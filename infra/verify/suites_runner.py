@@ -103,7 +103,13 @@ def _result(data: dict[str, object], seconds: float) -> SuiteResult:
     counts = {name: int(str(data[name])) for name in ("passed", "failed", "skipped")}
     listed = data["failures"]
     failures = tuple(sorted(Failure(**f) for f in listed)) if isinstance(listed, list) else ()
-    return SuiteResult(counts["passed"], counts["failed"], counts["skipped"], failures, round(seconds, 1))
+    listed = data.get("skips")
+    skips = tuple(sorted(Failure(**f) for f in listed)) if isinstance(listed, list) else ()
+    found = data.get("clauses")
+    clauses = {str(k): dict(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    return SuiteResult(
+        counts["passed"], counts["failed"], counts["skipped"], failures, round(seconds, 1), skips, clauses
+    )
 
 
 @contextmanager

@@ -22,10 +22,12 @@ Verdict = Literal[
     "dropped on the line",
     "never left the source",
     "no answer",
+    "let in by the host",
 ]
 """open: it answered. refused: it came through, and the host said no. dropped by the host: it came through
 the fabric, and nothing answered. dropped on the line: it never came out of the tunnel. no answer: without
-counters nobody can say who dropped it."""
+counters nobody can say who dropped it. let in by the host: put on its wire past the fabric, it was not
+dropped by the host's own firewall."""
 
 CAME_THROUGH: frozenset[Verdict] = frozenset({"open", "refused", "dropped by the host"})
 """The fabric let it pass, whatever the host did then."""

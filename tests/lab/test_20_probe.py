@@ -78,6 +78,17 @@ def host_firewall(lab: Lab, host: str, rule: str) -> Iterator[None]:
         assert run_in_host(lab.paths, host, ["nft", "delete", "table", "inet", "planted"]).returncode == 0
 
 
+@contextmanager
+def planted_in_wall(lab: Lab, host: str, rule: str) -> Iterator[None]:
+    """One more opening in the host's second wall."""
+    insert = ["nft", "insert", "rule", "inet", "yiyun_wall", "input", *rule.split(), "accept"]
+    assert run_in_host(lab.paths, host, insert).returncode == 0
+    try:
+        yield
+    finally:
+        assert run_in_host(lab.paths, host, ["nft", "-f", "/etc/nftables.d/wall.nft"]).returncode == 0
+
+
 def remove_rule(lab: Lab, chain: str, comment: str) -> None:
     """Take one rule out of the cloud's fabric."""
     router = lab.estate.vpc.name
@@ -111,6 +122,8 @@ def test_matrix_of_a_fresh_estate_has_no_difference(lab: Lab) -> None:
     assert found["pairs"] == len(lab.estate.hosts) * (len(lab.estate.hosts) - 1 + len(endpoints(lab.estate)))
     assert found["probes"] == len(expected_matrix(lab.estate).checks)
     assert (found["scope"], found["undecided"]) == ("fabric", [])
+    assert found["unexpected_let_in"] == []
+    assert found["walls"] > 0.7 * found["probes"]
     assert found["seconds"] <= FULL_PROBE_S
 
 
@@ -131,9 +144,22 @@ def test_open_fabric_behind_a_hosts_own_firewall_is_reported_exactly(lab: Lab) -
     assert by_the_ends.ok, "without the fabric's counters the firewall hides the open fabric"
 
 
-def test_open_fabric_and_open_host_is_reported_exactly(lab: Lab) -> None:
+def test_open_fabric_is_reported_though_the_second_wall_holds(lab: Lab) -> None:
     with planted_in_fabric(lab):
         found = probe_cloud(lab)
+    assert [(d.source, d.destination, d.port, d.verdict) for d in found.unexpected_open] == [
+        ("ora-1", "ora-2", PLANTED, "dropped by the host")
+    ]
+    assert (found.unexpected_closed, found.unexpected_let_in) == ((), ())
+
+
+def test_open_fabric_and_open_host_is_reported_exactly(lab: Lab) -> None:
+    with planted_in_fabric(lab), planted_in_wall(lab, "ora-2", f"tcp dport {PLANTED}"):
+        found = probe_cloud(lab)
+    senders = {h.name for h in lab.estate.cloud_hosts} - {"ora-2"}
+    assert {(d.source, d.destination, d.port) for d in found.unexpected_let_in} == {
+        (sender, "ora-2", PLANTED) for sender in senders
+    }
     assert [(d.source, d.destination, d.port, d.verdict) for d in found.unexpected_open] == [
         ("ora-1", "ora-2", PLANTED, "open")
     ]

@@ -86,6 +86,7 @@ def serve() -> None:
         port=settings.listen_port,
         ssl_certfile=_text(settings.tls_certificate_file),
         ssl_keyfile=_text(settings.tls_key_file),
+        ssl_ciphers="ECDHE+AESGCM:ECDHE+CHACHA20",
         proxy_headers=False,
         server_header=False,
         access_log=False,

@@ -13,27 +13,34 @@ from typing import TYPE_CHECKING
 
 from infra.drivers.lab.desired import Desired, read_desired
 from infra.errors import YiyunError
+from infra.estate.limits import EDGE, TLS12_CIPHERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from infra import resources as kinds
+    from infra.estate.limits import EdgeLimits
     from infra.paths import EstatePaths
 
 IDEMPOTENT = "GET HEAD OPTIONS TRACE PUT DELETE"
 """Methods that may be sent twice (RFC 9110, 9.2.2)."""
 
-_HEAD = """\
+_HEAD = f"""\
 global
     log stdout format raw daemon notice
     stats socket /balancer/worker.sock mode 600 level admin
     user haproxy
     group haproxy
     maxconn 8000
+    tune.http.maxhdr {EDGE.header_fields}
+    tune.h2.fe.max-concurrent-streams {EDGE.streams}
+    # Frames that make no sense (rapid resets, empty continuations) end their connection.
+    tune.h2.fe.glitches-threshold 200
     nbthread 2
     hard-stop-after 30s
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-default-bind-ciphers {TLS12_CIPHERS}
     ssl-default-server-options ssl-min-ver TLSv1.2
 
 defaults
@@ -45,10 +52,10 @@ defaults
     retry-on conn-failure empty-response response-timeout 0rtt-rejected 502 503 504
     timeout connect 1s
     timeout queue 5s
-    timeout client 60s
+    timeout client {EDGE.stall_seconds}s
     timeout server 30s
-    timeout http-request 10s
-    timeout http-keep-alive 30s
+    timeout http-request {EDGE.header_seconds}s
+    timeout http-keep-alive {EDGE.idle_seconds}s
     timeout tunnel 1h
 """
 
@@ -75,6 +82,7 @@ def _listener(desired: Desired, listener: kinds.Listener) -> Iterator[str]:
     name, health = listener.name, listener.health
     yield f"frontend {name}"
     yield f"    bind :{listener.port} ssl crt /certificates/{listener.certificate}.pem alpn h2,http/1.1"
+    yield from _limits(EDGE)
     yield "    http-request del-header X-Forwarded-For"
     yield "    option forwardfor"
     yield "    http-request set-header X-Forwarded-Proto https"
@@ -94,7 +102,7 @@ def _listener(desired: Desired, listener: kinds.Listener) -> Iterator[str]:
     yield (
         f"    default-server check inter {health.interval_ms}ms fastinter {fast}ms downinter {fast}ms "
         f"fall {health.fall} rise {health.rise} on-marked-down shutdown-sessions "
-        "ssl verify required ca-file /certificates/ca.pem alpn http/1.1"
+        f"maxconn {EDGE.per_proxy} ssl verify required ca-file /certificates/ca.pem alpn http/1.1"
     )
     domains = {h.name: h.domain for h in desired.hosts}
     for backend in listener.backends:
@@ -104,6 +112,25 @@ def _listener(desired: Desired, listener: kinds.Listener) -> Iterator[str]:
             f"verifyhost {full} sni str({full}) check-sni {full}"
         )
     yield ""
+
+
+def _limits(limits: EdgeLimits) -> Iterator[str]:
+    """What one source may ask, refused as early as can be: before TLS, then before a backend."""
+    opened = limits.connections_per_second * limits.connections_window_s
+    asked = limits.requests_per_second * limits.requests_window_s
+    yield f"    maxconn {limits.all_connections}"
+    yield (
+        f"    stick-table type ipv6 size {limits.sources} expire 60s store "
+        f"conn_cur,conn_rate({limits.connections_window_s}s),http_req_rate({limits.requests_window_s}s)"
+    )
+    yield "    tcp-request connection track-sc0 src"
+    yield f"    tcp-request connection reject if {{ sc0_conn_rate gt {opened} }}"
+    yield f"    tcp-request connection reject if {{ sc0_conn_cur gt {limits.connections} }}"
+    # A body that fits the buffer must come within the time for heads: it cannot be dripped in either.
+    yield "    option http-buffer-request"
+    yield f"    http-request reject if {{ sc0_http_req_rate gt {2 * asked} }}"
+    yield f"    http-request deny deny_status 429 if {{ sc0_http_req_rate gt {asked} }}"
+    yield f"    http-request deny deny_status 413 if {{ req.body_size gt {limits.body_bytes} }}"
 
 
 def folder(paths: EstatePaths, balancer: str) -> Path:

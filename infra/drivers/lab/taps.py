@@ -1,4 +1,4 @@
-"""Counting taps in a lab's routers: which new connections reach the filter, and which come out of it.
+"""Counting taps in a lab's routers and hosts: which new connections reach the filter, which come out of it.
 
 They only count: no packet fares differently for them. They live in a table of their own, so that one
 that a killed probe left behind is harmless and is replaced by the next.
@@ -23,18 +23,21 @@ CAPACITY = 65536
 BEFORE = -150
 """Prerouting, after connection tracking (-200) and before any translation of the destination (-100)."""
 AFTER = 50
-"""Postrouting, before any translation of the source (100): only what the filter let through comes here."""
+"""Postrouting, before any translation of the source (100): only what the filter let through comes here. On a
+host's way in (the hook `input`) all tables have had their say by then."""
+ARRIVED_BUT_UNSEEN_S = 1.0
+"""How long what was put on a wire may take to be counted."""
 
 Connection = tuple[str, str, str, int]
 """Source address, destination address, `tcp` or `udp`, destination port."""
 
 
-def tap_ruleset() -> str:
-    """The taps as one `nft -f` transaction, empty again each time. Pure."""
+def tap_ruleset(after: str = "postrouting") -> str:
+    """The taps as one `nft -f` transaction, empty each time. `after`: the hook past the filter. Pure."""
     kind = "type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic;"
     key = "ip saddr . ip daddr . meta l4proto . th dport"
     lines = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
-    for name, hook, priority in (("seen", "prerouting", BEFORE), ("passed", "postrouting", AFTER)):
+    for name, hook, priority in (("seen", "prerouting", BEFORE), ("passed", after, AFTER)):
         lines += [
             f"  set {name} {{ {kind} size {CAPACITY}; }}",
             f"  chain {name}-{hook} {{",
@@ -54,24 +57,35 @@ def tapped_routers(paths: EstatePaths) -> tuple[str, ...]:
 def install_taps(paths: EstatePaths) -> None:
     """Put empty taps in every router, in the place of any that are there. Raises YiyunError."""
     for router in tapped_routers(paths):
-        in_router(paths.estate, router, ["nft", "-f", "-"], stdin=tap_ruleset())
+        install_tap(paths.estate, router)
+
+
+def install_tap(estate: str, thing: str, after: str = "postrouting") -> None:
+    """Put empty taps in one thing's namespace. Raises YiyunError."""
+    in_router(estate, thing, ["nft", "-f", "-"], stdin=tap_ruleset(after))
 
 
 def read_taps(paths: EstatePaths) -> dict[str, tuple[frozenset[Connection], frozenset[Connection]]]:
     """Router → (connections seen before the filter, connections that passed it)."""
-    found: dict[str, tuple[frozenset[Connection], frozenset[Connection]]] = {}
-    for router in tapped_routers(paths):
-        text = in_router(paths.estate, router, ["nft", "-j", "list", "table", "inet", TABLE])
-        sets = _sets(json.loads(text))
-        found[router] = sets["seen"], sets["passed"]
-    return found
+    return {router: read_tap(paths.estate, router) for router in tapped_routers(paths)}
+
+
+def read_tap(estate: str, thing: str) -> tuple[frozenset[Connection], frozenset[Connection]]:
+    """(connections seen before a thing's filter, connections that passed it)."""
+    sets = _sets(json.loads(in_router(estate, thing, ["nft", "-j", "list", "table", "inet", TABLE])))
+    return sets["seen"], sets["passed"]
 
 
 def remove_taps(paths: EstatePaths) -> None:
     """Take the taps out again. Absent ones are fine."""
     for router in tapped_routers(paths):
-        command = ["ip", "netns", "exec", qualified(paths.estate, router)]
-        run([*command, "nft", "delete", "table", "inet", TABLE], check=False)
+        remove_tap(paths.estate, router)
+
+
+def remove_tap(estate: str, thing: str) -> None:
+    """Take the taps out of one thing's namespace. Absent ones are fine."""
+    command = ["ip", "netns", "exec", qualified(estate, thing)]
+    run([*command, "nft", "delete", "table", "inet", TABLE], check=False)
 
 
 def _sets(listing: dict[str, Any]) -> dict[str, frozenset[Connection]]:

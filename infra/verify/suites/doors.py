@@ -29,7 +29,7 @@ def assert_good_tls(on: Machine, door: str) -> None:
     days = (answer["not_after"] - on.facts["now"]) / DAY_S
     assert MIN_DAYS_LEFT < days < MAX_DAYS, f"the certificate ends in {days:.0f} days"
     assert "estate authority" in answer["issuer"], answer["issuer"]
-    assert not on.facts["old_tls"][door], f"{door} speaks TLS 1.1"
+    assert not on.facts["weak_tls"][door], f"{door} accepts {on.facts['weak_tls'][door]}"
 
 
 def assert_refused(on: Machine, door: str) -> None:

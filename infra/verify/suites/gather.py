@@ -1,8 +1,8 @@
 """Runs on a host: prints what the suites judge as one JSON object. Standard library only; changes nothing.
 
 Argument: a JSON object with `units`, `files`, `doors` (TLS: name, address, port, path, server_name,
-certificate, and `own`: whether it is this host's), `outside` ([address, port] that must not be reached)
-and `commands` (name → argv).
+certificate, and `own`: whether it is this host's), `tls` (name, address, port, `speaks`, `certificate`),
+`outside` ([address, port] that must not be reached) and `commands` (name → argv).
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
+
+from infra.verify.suites.gather_host import hardening
+from infra.verify.suites.gather_tls import accepted
 
 TLS = Path("/etc/yiyun/tls")
 SECONDS = 3
@@ -40,8 +43,9 @@ def main() -> None:
         "passwords": accounts_with_password(),
         "sshd": sshd(),
         "doors": {door["name"]: knock(door) for door in question["doors"]},
-        "old_tls": {door["name"]: accepts_old_tls(door) for door in question["doors"] if door["own"]},
+        "weak_tls": {door["name"]: accepted(door) for door in question["tls"]},
         "outside": {f"{a}:{p}": reaches(a, p) for a, p in question["outside"]},
+        **hardening(),
         "commands": {name: run(argv) for name, argv in question["commands"].items()},
     }
     sys.stdout.write(json.dumps(facts))
@@ -114,7 +118,7 @@ def mounts() -> dict[str, dict[str, str]]:
     """Mount point → source and file system."""
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     parts = [line.split() for line in lines]
-    return {p[1]: {"source": p[0], "type": p[2]} for p in parts}
+    return {p[1]: {"source": p[0], "type": p[2], "options": p[3]} for p in parts}
 
 
 def package_sources() -> list[str]:
@@ -177,22 +181,6 @@ def knock(door: dict[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError, KeyError) as error:
         answer["error"] = f"{type(error).__name__}: {error}"
     return answer
-
-
-def accepts_old_tls(door: dict[str, Any]) -> bool:
-    """True when a client that speaks at most TLS 1.1 is let in."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-        with (
-            socket.create_connection((door["address"], door["port"]), SECONDS) as plain,
-            context.wrap_socket(plain),
-        ):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def reaches(address: str, port: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.estate.addresses import host_addresses
 from infra.estate.endpoints import endpoints
 from infra.estate.flows import flows
+from infra.services import data
 from infra.services.catalogue import service_named, services_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ DOORS = {
     "zabbix-frontend": (("https", "/"),),
 }
 """Service → its TLS ports and what to ask there."""
+TLS_PORTS = {
+    *(f"{service}.{port}" for service, ports in DOORS.items() for port, _ in ports),
+    "mysql.mysql",
+    "db-router.peers",
+}
+"""Every port that speaks TLS."""
+MUTUAL_TLS_PORTS = {"db-router.peers"}
+"""Of those, the ones that let nobody in without a certificate; ours is the service's own."""
+MYSQL_PORT = data.MYSQL.port("mysql")
 MYSQL = (
     *("mysql", "--defaults-file=/etc/mysql/mysql.conf.d/yiyun.cnf", "--user=root"),
     *("--batch", "--raw", "--skip-column-names", "--execute"),
@@ -45,6 +55,17 @@ QUERIES = {
     "app_global_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES"
     " WHERE GRANTEE LIKE '%yiyun_app%'",
 }
+
+GATHERERS = ("gather_host", "gather_tls", "gather")
+"""Modules that run on the host, the last of them as the program."""
+BOOT = """
+import json, sys, types
+for name, text in json.loads(sys.argv[2]).items():
+    name = f"infra.verify.suites.{name}"
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name, "exec"), module.__dict__)
+module.main()
+"""
 
 Facts = dict[str, Any]
 
@@ -115,11 +136,15 @@ def question_for(estate: Estate, host: DeclaredHost) -> dict[str, Any]:
         commands["watch"] = ["cat", "/run/yiyun-watch/state.json"]
     if "collector" in names:
         commands["collector"] = ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]
+    commands["wall"] = ["nft", "--json", "list", "table", "inet", "yiyun_wall"]
+    commands["wall-status"] = ["/usr/local/lib/yiyun/host_wall.py", "status"]
+    commands["audit-rules"] = ["auditctl", "-l"]
     commands["chrony"] = ["chronyc", "-n", "-c", "tracking"]
     return {
         "units": sorted({u for s in services for u in s.units}),
         "files": sorted(files),
         "doors": [*_own_doors(estate, host), *_far_doors(estate, host), *_endpoint_doors(estate, host)],
+        "tls": _tls_ports(estate, host),
         "outside": [[str(n.network_address), 22] for n in estate.internet.operators[:1]],
         "commands": commands,
     }
@@ -144,6 +169,22 @@ def _own_doors(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
         }
         for service in services_of(host)
         for port, path in DOORS.get(service.name, ())
+    ]
+
+
+def _tls_ports(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
+    address = str(host_addresses(estate)[host.name])
+    return [
+        {
+            "name": f"{service.name}.{port.name}",
+            "address": address,
+            "port": port.number,
+            "speaks": "mysql" if port == MYSQL_PORT else "",
+            "certificate": service.name if f"{service.name}.{port.name}" in MUTUAL_TLS_PORTS else "",
+        }
+        for service in services_of(host)
+        for port in service.listens
+        if port.protocol == "tcp" and f"{service.name}.{port.name}" in TLS_PORTS
     ]
 
 
@@ -187,5 +228,6 @@ def _endpoint_doors(estate: Estate, host: DeclaredHost) -> list[dict[str, Any]]:
 
 def gather_command(question: dict[str, Any]) -> str:
     """The shell command that gathers on a host."""
-    program = resources.files("infra.verify.suites").joinpath("gather.py").read_text(encoding="utf-8")
-    return shlex.join(["python3", "-c", program, json.dumps(question)])
+    folder = resources.files("infra.verify.suites")
+    sources = {name: folder.joinpath(f"{name}.py").read_text(encoding="utf-8") for name in GATHERERS}
+    return shlex.join(["python3", "-c", BOOT, json.dumps(question), json.dumps(sources)])

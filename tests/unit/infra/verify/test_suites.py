@@ -69,6 +69,7 @@ def test_gathering_answers_every_question_even_where_nothing_is_installed(name: 
     question = {
         **question_for(LAB, host),
         "doors": [],
+        "tls": [],
         "outside": [],
         "commands": {"no": ["no-such-program"]},
     }
@@ -129,6 +130,7 @@ def test_report_counts_and_titles_what_failed(tmp_path: Path) -> None:
         "import pytest\n"
         "@pytest.mark.parametrize('name', ['db-1', 'db-2'])\n"
         "def test_says_online(name): assert name == 'db-1', f'{name} is OFFLINE'\n"
+        "@pytest.mark.clause('8.1.4.3 安全审计')\n"
         "def test_left_out(): pytest.skip('no media')\n"
         "@pytest.fixture\ndef broken(): raise OSError('no answer')\n"
         "def test_never_starts(broken): pass\n"
@@ -157,6 +159,9 @@ def test_report_counts_and_titles_what_failed(tmp_path: Path) -> None:
     )
     found = json.loads(report.read_text(encoding="utf-8"))
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 2, 1)
+    left_out = "mysql-health: left out (GB/T 22239-2019 8.1.4.3 安全审计)"
+    assert found["skips"] == [{"check": left_out, "host": "", "message": "no media"}]
+    assert found["clauses"] == {"GB/T 22239-2019 8.1.4.3 安全审计": {"passed": 0, "failed": 0, "skipped": 1}}
     failures = sorted(Failure(**f) for f in found["failures"])
     assert failures[1] == Failure("mysql-health: says online", "db-2", "db-2 is OFFLINE")
     assert failures[0].check == "mysql-health: never starts"

@@ -18,6 +18,7 @@ from infra.drivers.lab.machines import host_machine, run_command, store_machine
 from infra.drivers.lab.objectstore import accounts
 from infra.drivers.lab.settings import LabSettings, read_settings, write_settings
 from infra.errors import BadInputError, YiyunError
+from infra.estate.limits import EDGE
 from infra.paths import EstatePaths
 
 if TYPE_CHECKING:
@@ -183,3 +184,19 @@ def test_a_failing_program_is_told_in_a_sentence() -> None:
         run(["nobody-has-this"])
     with pytest.raises(YiyunError, match=r"sh -c .* failed: broken"):
         run(["sh", "-c", "echo broken >&2; exit 3"])
+
+
+def test_a_source_is_refused_before_tls_then_before_a_backend(desired: Desired) -> None:
+    text = haproxy_config(desired, "web")
+    frontend = text.partition("frontend web-443")[2].partition("\nbackend ")[0]
+    assert "tcp-request connection reject if { sc0_conn_rate gt 150 }" in frontend
+    assert f"sc0_conn_cur gt {EDGE.connections} }}" in frontend
+    many = EDGE.requests_per_second * EDGE.requests_window_s
+    assert f"deny_status 429 if {{ sc0_http_req_rate gt {many} }}" in frontend
+    assert (
+        frontend.index("reject if { sc0_http")
+        < frontend.index("deny_status 429")
+        < frontend.index("default_backend")
+    )
+    assert f"timeout http-request {EDGE.header_seconds}s" in text
+    assert f"maxconn {EDGE.per_proxy}" in text.partition("\nbackend ")[2]
