@@ -81,7 +81,7 @@ def line_sources(estate: Estate) -> list[str]:
 def host_variables(estate: Estate, host: Host, material: Material, public: dict[str, str]) -> Variables:
     """What one host's roles know, and no secret of a service it does not run."""
     addresses = host_addresses(estate)
-    passwords = material.passwords()
+    accepted = material.accepted()
     wanted = {spec.name for s in services_of(host) for spec in s.secrets if not spec.per_host}
     variables: Variables = {
         "yiyun_address": str(addresses[host.name]),
@@ -91,8 +91,9 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
             for service, pair in material.leaves_of(host).items()
         },
         "yiyun_endpoints": endpoint_variables(estate, host),
-        "yiyun_ca": material.root().certificate,
-        "yiyun_secrets": {name: str(passwords[name]) for name in sorted(wanted)},
+        "yiyun_ca": material.trusted(),
+        "yiyun_secrets": {name: accepted[name][0] for name in sorted(wanted)},
+        "yiyun_secrets_accepted": {name: accepted[name] for name in sorted(wanted)},
         "yiyun_host_secrets": material.host_secrets(host),
         "yiyun_wall": wall_of(estate, host).as_variables(),
         "yiyun_owned_files": sorted({path for s in services_of(host) for path in s.owned_files}),
@@ -148,11 +149,11 @@ def gateway_variables(estate: Estate, host: Host, material: Material) -> Variabl
             for address, protocol, port in sorted(permitted)
         ],
         "yiyun_wireguard": {
-            "private_key": material.wireguard(host.name).private,
+            "private_key": material.gateway_keys(host.name).private,
             "listen_port": LINE_GATEWAY.port("wireguard").number,
             "address": f"{own}/30",
             "peer_address": str(peer),
-            "peer_public_key": material.wireguard(estate.line.peer).public,
+            "peer_public_key": material.peer_keys(estate.line.peer, host.name).public,
         },
     }
 
@@ -172,10 +173,11 @@ def peer_variables(estate: Estate, host: Host, material: Material, public: dict[
                 "address": f"{peer}/30",
                 "gateway_address": str(own),
                 "endpoint": f"{public.get(elastic_name_of_host(gateway), '')}:{port}",
-                "public_key": material.wireguard(gateway).public,
+                "private_key": material.peer_keys(host.name, gateway).private,
+                "public_key": material.gateway_keys(gateway).public,
             }
         )
-    return {"yiyun_wireguard": {"private_key": material.wireguard(host.name).private, "tunnels": tunnels}}
+    return {"yiyun_wireguard": {"tunnels": tunnels}}
 
 
 def _known_hosts(estate: Estate, host: Host) -> list[str]:

@@ -66,15 +66,18 @@ def ssh_config(estate: Estate, paths: EstatePaths, public: Mapping[str, str] | N
     return "\n\n".join([*blocks, common])
 
 
-def write_ssh_files(estate: Estate, paths: EstatePaths, host_keys: Mapping[str, str]) -> bool:
+def write_ssh_files(
+    estate: Estate, paths: EstatePaths, host_keys: Mapping[str, str], coming: Mapping[str, str] | None = None
+) -> bool:
     """Write configuration and pinned host keys; True when something changed.
 
     `host_keys`: public key (`TYPE BASE64`) by host name, learnt from the provider, the estate file or a
-    person, never from the network.
+    person, never from the network. `coming`: keys that hosts are about to take into use, accepted as well.
     """
+    pinned = {*host_keys.items(), *(coming or {}).items()}
     wanted = {
         paths.ssh_config: ssh_config(estate, paths),
-        paths.known_hosts: "".join(f"{name} {key}\n" for name, key in sorted(host_keys.items())),
+        paths.known_hosts: "".join(f"{name} {key}\n" for name, key in sorted(pinned)),
     }
     changed = False
     for path, text in wanted.items():

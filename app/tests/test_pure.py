@@ -20,7 +20,7 @@ from yiyun_app.ingest_message import Message, body_sha256, numbered_results
 from yiyun_app.names import pinyin_initials
 from yiyun_app.reference_range import flag, parse_reference_range
 from yiyun_app.schema import new_id
-from yiyun_app.settings import ServeSettings, load, read_field_key, read_secret, read_session_key
+from yiyun_app.settings import ServeSettings, load, read_field_keys, read_secret, read_session_keys
 from yiyun_app.web.login import LoginGuard, Signer
 from yiyun_app.web.pages_support import PACKAGE
 
@@ -83,7 +83,7 @@ def test_an_encrypted_field_opens_only_in_its_own_row_and_under_its_own_key() ->
         (cipher, stored, "id", "row-1"),
         (FieldCipher(bytes(31) + b"\x01"), stored, "phone", "row-1"),
         (cipher, stored[:-1] + bytes([stored[-1] ^ 1]), "phone", "row-1"),
-        (cipher, b"\x02" + stored[1:], "phone", "row-1"),
+        (cipher, b"\x03" + stored[1:], "phone", "row-1"),
     ]
     for other, blob, column, row in attempts:
         with pytest.raises(FieldDecryptionError):
@@ -256,15 +256,15 @@ def test_a_secret_open_to_all_missing_or_empty_is_refused(tmp_path: Path) -> Non
 
 def test_a_field_key_must_be_32_bytes_in_base64(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="31 bytes"):
-        read_field_key(secret(tmp_path / "short", base64.b64encode(bytes(31)).decode()))
+        read_field_keys(secret(tmp_path / "short", base64.b64encode(bytes(31)).decode()))
     with pytest.raises(UserError, match="not base64"):
-        read_field_key(secret(tmp_path / "text", "!!!"))
-    assert read_field_key(secret(tmp_path / "good", base64.b64encode(bytes(32)).decode())) == bytes(32)
+        read_field_keys(secret(tmp_path / "text", "!!!"))
+    assert read_field_keys(secret(tmp_path / "good", base64.b64encode(bytes(32)).decode())) == (bytes(32),)
 
 
 def test_a_short_session_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too short"):
-        read_session_key(secret(tmp_path / "short", "x" * 31))
+        read_session_keys(secret(tmp_path / "short", "x" * 31))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import EVERY_HOST, OPERATORS, Caller, Port, Service
+from infra.services.model import EVERY_HOST, OPERATORS, Caller, Port, SecretFile, Service
 
 ALL_ROLES = ("app", "db", "ora", "ops", "edge", "hospital")
 
@@ -18,6 +18,7 @@ SSHD = Service(
     listens=(Port("ssh", 22, "administration", (Caller("bastion"),)),),
     units=("ssh",),
     owned_files=("/etc/ssh/sshd_config.d/10-yiyun.conf",),
+    secret_files=(SecretFile("/etc/ssh/ssh_host_ed25519_key"),),
     health="port ssh",
 )
 HOST_FIREWALL = Service(

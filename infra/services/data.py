@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import Caller, Port, SecretSpec, Service
+from infra.services.model import Caller, Port, SecretFile, SecretSpec, Service
 
 MYSQL = Service(
     name="mysql",
@@ -16,11 +16,15 @@ MYSQL = Service(
     data_paths=("/data/mysql",),
     owned_files=("/etc/mysql/mysql.conf.d/yiyun.cnf",),
     secrets=(
-        SecretSpec("mysql-root"),
-        SecretSpec("mysql-group"),
-        SecretSpec("mysql-app"),
-        SecretSpec("mysql-migrate"),
-        SecretSpec("mysql-health"),
+        SecretSpec("mysql-root", kind="database-account"),
+        SecretSpec("mysql-group", kind="database-account"),
+        SecretSpec("mysql-app", kind="database-account"),
+        SecretSpec("mysql-migrate", kind="database-account"),
+        SecretSpec("mysql-health", kind="database-account"),
+    ),
+    secret_files=(
+        SecretFile("/etc/yiyun/mysql-group.json"),
+        SecretFile("/etc/mysql/yiyun-mysql.key", "mysql", "mysql", 0o400),
     ),
     certificate=True,
     health="group member ONLINE and a commit within its deadline",
@@ -33,7 +37,8 @@ MYSQL_HEALTH = Service(
     listens=(Port("health", 9201, "health of the member", (Caller("db-router"),)),),
     units=("yiyun-mysql-health",),
     owned_files=("/etc/yiyun-mysql-health.json",),
-    secrets=(SecretSpec("mysql-health"),),
+    secrets=(SecretSpec("mysql-health", kind="database-account"),),
+    secret_files=(SecretFile("/etc/yiyun/mysql-health.password", "root", "yiyun-mysql-health", 0o640),),
 )
 DB_ROUTER = Service(
     name="db-router",

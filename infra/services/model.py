@@ -48,11 +48,25 @@ class Port:
 
 @dataclass(frozen=True)
 class SecretSpec:
-    """A secret a service needs: `name` in the estate's store, one for all hosts or one each."""
+    """A secret a service needs: `name` in the estate's store, one for all hosts or one each.
+
+    `kind` says how it is rotated (`infra.rotation.rotators`) and when it is due (`rotation/policy.yaml`).
+    """
 
     name: str
     length: int = 32
     per_host: bool = False
+    kind: str = "other"
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A file on a host that holds a secret: nobody but its owner and group may read it."""
+
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o600
 
 
 Access = Literal["read", "add"]
@@ -91,6 +105,8 @@ class Service:
     data_paths: tuple[str, ...] = ()
     owned_files: tuple[str, ...] = ()
     secrets: tuple[SecretSpec, ...] = ()
+    secret_files: tuple[SecretFile, ...] = ()
+    """Where they lie on a host, beside the key of the certificate (`all_secret_files`)."""
     certificate: bool = False
     health: str = ""
     backup: str = ""
@@ -100,6 +116,12 @@ class Service:
     """Run by the provider in every region that needs it, not by a host of the estate: it has no roles."""
     external: bool = False
     """The lab's outside world: not part of the estate that yiyun is answerable for."""
+
+    @property
+    def all_secret_files(self) -> tuple[SecretFile, ...]:
+        """Every file of it that holds a secret, its certificate's key included."""
+        key = SecretFile(f"/etc/yiyun/tls/{self.name}.key", group=f"tls-{self.name}", mode=0o640)
+        return (*self.secret_files, key) if self.certificate else self.secret_files
 
     def port(self, name: str) -> Port:
         """The port of that name. Raises KeyError when there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import LOAD_BALANCER, SITES, Caller, Port, SecretSpec, Service
+from infra.services.model import LOAD_BALANCER, SITES, Caller, Port, SecretFile, SecretSpec, Service
 
 PROXY = Service(
     name="proxy",
@@ -25,11 +25,17 @@ PLATFORM = Service(
     units=("yiyun-app",),
     owned_files=("/etc/yiyun-app/app.env",),
     secrets=(
-        SecretSpec("app-session", 48),
-        SecretSpec("app-field-key"),
-        SecretSpec("app-operator", 20),
-        SecretSpec("mysql-app"),
-        SecretSpec("mysql-migrate"),
+        SecretSpec("app-session", 48, kind="session-key"),
+        SecretSpec("app-field-key", kind="field-key"),
+        SecretSpec("app-operator", 20, kind="platform-account"),
+        SecretSpec("mysql-app", kind="database-account"),
+        SecretSpec("mysql-migrate", kind="database-account"),
+    ),
+    secret_files=(
+        SecretFile("/etc/yiyun-app/secrets/app-session", "root", "yiyun-app", 0o640),
+        SecretFile("/etc/yiyun-app/secrets/app-field-key", "root", "yiyun-app", 0o640),
+        SecretFile("/etc/yiyun-app/secrets/mysql-app", "root", "yiyun-app", 0o640),
+        SecretFile("/etc/yiyun-app/secrets/mysql-migrate"),
     ),
     certificate=True,
     health="https /readyz",
@@ -42,7 +48,8 @@ LINE_GATEWAY = Service(
     listens=(Port("wireguard", 51820, "tunnel", (Caller(SITES),), "udp"),),
     units=("wg-quick@wg0",),
     owned_files=("/etc/wireguard/wg0.conf", "/etc/nftables.d/line.nft"),
-    secrets=(SecretSpec("wireguard", per_host=True),),
+    secret_files=(SecretFile("/etc/wireguard/wg0.conf"),),
+    secrets=(SecretSpec("wireguard", per_host=True, kind="tunnel-key"),),
 )
 LINE_PEER = Service(
     name="line-peer",
@@ -50,7 +57,8 @@ LINE_PEER = Service(
     purpose="premises end of the line: starts both tunnels and chooses the path",
     units=("yiyun-line",),
     owned_files=("/etc/wireguard/wg0.conf", "/etc/wireguard/wg1.conf", "/etc/yiyun-line.json"),
-    secrets=(SecretSpec("wireguard", per_host=True),),
+    secret_files=(SecretFile("/etc/wireguard/wg0.conf"), SecretFile("/etc/wireguard/wg1.conf")),
+    secrets=(SecretSpec("wireguard", per_host=True, kind="tunnel-key"),),
 )
 COLLECTOR = Service(
     name="collector",

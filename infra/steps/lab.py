@@ -6,7 +6,7 @@ from infra.converge import ConvergeRequest, converge
 from infra.doctor import require_machine
 from infra.drift.records import read_record
 from infra.drift.remote import collect
-from infra.drivers.lab.hosts import host_public_keys
+from infra.drivers.lab.hosts import coming_public_keys, host_public_keys
 from infra.drivers.lab.realise import realise
 from infra.drivers.lab.settings import settings_of, write_settings
 from infra.existing import believed_keys, let_operators_in, require_keys
@@ -46,7 +46,8 @@ def reach(context: Context) -> int:
     """
     estate, paths = context.estate, context.paths
     keys = {**host_public_keys(paths), **believed_keys(estate, paths)}
-    changed = write_ssh_files(estate, paths, keys)  # first, so that a bastion is there to learn a key through
+    coming = coming_public_keys(paths)
+    changed = write_ssh_files(estate, paths, keys, coming)  # first: a key may be learnt through a bastion
     require_keys(estate, keys)
     if all(read_record(paths, h.name).state for h in estate.hosts):
         states = collect(paths, estate.hosts)

@@ -27,9 +27,14 @@ class Pair:
     key: str
 
     @property
+    def x509(self) -> x509.Certificate:
+        """The certificate, parsed."""
+        return x509.load_pem_x509_certificate(self.certificate.encode())
+
+    @property
     def not_after(self) -> datetime:
         """When the certificate ends, UTC."""
-        return x509.load_pem_x509_certificate(self.certificate.encode()).not_valid_after_utc
+        return self.x509.not_valid_after_utc
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,10 @@ class LeafSpec:
 
 
 def make_root(estate: str, now: datetime | None = None) -> Pair:
-    """A new root (P-256), able to sign leaves only."""
+    """A new root (P-256), able to sign leaves only. Its name has its date: old and new are told apart."""
     now = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"yiyun {estate} estate authority")
+    name = _name(f"yiyun {estate} estate authority {now:%Y-%m-%dT%H:%M:%SZ}")
     builder = (
         _builder(name, name, key.public_key(), now, ROOT_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -24,6 +24,8 @@ from infra.trust.authority import LeafSpec, Pair, make_leaf, make_root, still_go
 from infra.trust.store import SecretStore, random_key, random_password, random_psk, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.estate.model import Estate, Host
     from infra.paths import EstatePaths
 
@@ -43,6 +45,15 @@ class WireGuardKeys:
     public: str
 
 
+def shared_makers() -> dict[str, Callable[[], str]]:
+    """How to make each declared secret that all hosts share, by name."""
+    specs = {spec.name: spec for s in SERVICES for spec in s.secrets if not spec.per_host}
+    return {
+        name: (random_key if name in RAW_KEYS else lambda length=spec.length: random_password(length))
+        for name, spec in specs.items()
+    }
+
+
 class Material:
     """The estate's secrets, certificates and keys; makes what is missing when asked."""
 
@@ -53,34 +64,47 @@ class Material:
 
     def passwords(self) -> dict[str, str]:
         """Every declared secret that all hosts share, by name."""
-        names = {spec.name: spec for s in SERVICES for spec in s.secrets if not spec.per_host}
-        makers = {
-            name: (random_key if name in RAW_KEYS else lambda length=spec.length: random_password(length))
-            for name, spec in names.items()
-        }
-        return dict(self.store.ensure_all(makers))
+        return dict(self.store.ensure_all(shared_makers()))
+
+    def accepted(self) -> dict[str, list[str]]:
+        """Each shared secret, and after it what is accepted beside it while it is being rotated."""
+        return {name: [str(v) for v in self.store.accepted(name)] for name in self.passwords()}
 
     def root(self) -> Pair:
-        """The estate's certificate authority."""
-        text = self.store.ensure(ROOT, lambda: _pack(make_root(self.estate.estate)))
-        return _unpack(text)
+        """The estate's certificate authority, which signs new leaves."""
+        text = self.store.ensure(ROOT, lambda: pack(make_root(self.estate.estate)))
+        return unpack(text)
+
+    def trusted(self) -> str:
+        """Certificates (PEM) of every root that is trusted now: two while the authority is replaced."""
+        self.root()
+        return "".join(unpack(text).certificate for text in self.store.accepted(ROOT))
 
     def leaf(self, name: str, spec: LeafSpec) -> Pair:
         """The leaf of that name: the stored one while it is good, else a new one."""
         root, stored = self.root(), self.store.get(f"leaf:{name}")
-        if stored is not None and still_good(_unpack(stored), root, spec):
-            return _unpack(stored)
+        if stored is not None and still_good(unpack(stored), root, spec):
+            return unpack(stored)
         leaf = make_leaf(root, spec)
-        self.store.put(f"leaf:{name}", _pack(leaf))
+        self.store.put(f"leaf:{name}", pack(leaf))
         return leaf
 
     def leaves_of(self, host: Host) -> dict[str, Pair]:
         """Leaves of a host's services, by service."""
-        return {
-            service.name: self.leaf(f"{host.name}/{service.name}", self.leaf_spec(host, service.name))
-            for service in services_of(host)
-            if service.certificate
-        }
+        specs = self.host_leaf_specs(host)
+        return {service: self.leaf(f"{host.name}/{service}", spec) for service, spec in specs.items()}
+
+    def host_leaf_specs(self, host: Host) -> dict[str, LeafSpec]:
+        """What the leaves of a host's services say, by service."""
+        return {s.name: self.leaf_spec(host, s.name) for s in services_of(host) if s.certificate}
+
+    def leaf_specs(self) -> dict[str, LeafSpec]:
+        """What every leaf of the estate says, by its name in the store."""
+        found = {f"leaf:balancer/{name}": spec for name, spec in self.balancer_leaf_specs().items()}
+        found |= {f"leaf:endpoint/{name}": spec for name, spec in self.endpoint_leaf_specs().items()}
+        for host in self.estate.hosts:
+            found |= {f"leaf:{host.name}/{s}": spec for s, spec in self.host_leaf_specs(host).items()}
+        return found
 
     def leaf_spec(self, host: Host, service: str) -> LeafSpec:
         """What a service's leaf on a host says: the host's names and address, and the service's own name.
@@ -100,26 +124,31 @@ class Material:
 
     def balancer_leaves(self) -> dict[str, Pair]:
         """Leaves of the load balancers, by the name of their elastic IP."""
+        return {name: self.leaf(f"balancer/{name}", s) for name, s in self.balancer_leaf_specs().items()}
+
+    def balancer_leaf_specs(self) -> dict[str, LeafSpec]:
+        """What the load balancers' leaves say, by the name of their elastic IP."""
         public = elastic_addresses(self.estate)
-        result: dict[str, Pair] = {}
+        result: dict[str, LeafSpec] = {}
         for balancer in self.estate.load_balancers:
             elastic = elastic_name_of_balancer(balancer.name)
             names = (*balancer.server_names, *(("localhost",) if self.estate.provider == "lab" else ()))
             addresses = [str(balancer_address(self.estate, balancer))]
             addresses += [str(public[elastic])] if elastic in public else []
             addresses += ["127.0.0.1"] if self.estate.provider == "lab" else []
-            spec = LeafSpec(
+            result[elastic] = LeafSpec(
                 names[0] if names else f"{balancer.name}.{self.estate.domain}", names[1:], tuple(addresses)
             )
-            result[elastic] = self.leaf(f"balancer/{elastic}", spec)
         return result
 
     def endpoint_leaves(self) -> dict[str, Pair]:
         """Leaves of the endpoints that the lab runs in the provider's place, by the name of their group."""
+        return {name: self.leaf(f"endpoint/{name}", s) for name, s in self.endpoint_leaf_specs().items()}
+
+    def endpoint_leaf_specs(self) -> dict[str, LeafSpec]:
+        """What those endpoints' leaves say, by the name of their group."""
         return {
-            e.group: self.leaf(
-                f"endpoint/{e.group}", LeafSpec(e.host_name, (), (str(e.address), "127.0.0.1"))
-            )
+            e.group: LeafSpec(e.host_name, (), (str(e.address), "127.0.0.1"))
             for e in endpoints(self.estate)
             if e.address is not None
         }
@@ -129,9 +158,20 @@ class Material:
         passwords = self.passwords()
         return {g.account: passwords[g.secret] for service in SERVICES for g in service.grants}
 
-    def wireguard(self, host: str) -> WireGuardKeys:
-        """A host's WireGuard keys."""
-        private = self.store.ensure(f"{WIREGUARD}:{host}", _wireguard_private)
+    def gateway_keys(self, gateway: str) -> WireGuardKeys:
+        """The cloud end's WireGuard keys of the path over a gateway."""
+        return self._wireguard(gateway_key_name(gateway), wireguard_private)
+
+    def peer_keys(self, peer: str, gateway: str) -> WireGuardKeys:
+        """The premises end's WireGuard keys of the path over a gateway; each path has its own.
+
+        An estate made before that had one key for all paths: it stays theirs until they are rotated.
+        """
+        older = self.store.get(f"{WIREGUARD}:{peer}")
+        return self._wireguard(peer_key_name(peer, gateway), lambda: older or wireguard_private())
+
+    def _wireguard(self, name: str, make: Callable[[], str]) -> WireGuardKeys:
+        private = self.store.ensure(name, make)
         key = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(private))
         public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         return WireGuardKeys(str(private), base64.b64encode(public).decode())
@@ -144,21 +184,21 @@ class Material:
         return {name.partition(":")[0]: str(value) for name, value in made.items()}
 
     def operator_key(self) -> str:
-        """The operators' public SSH key; the private one is written for `ssh` with mode 0600."""
-        text = self.store.ensure(OPERATOR_KEY, _ssh_private)
-        key = serialization.load_ssh_private_key(text.encode(), None)
-        public = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
+        """The operators' authorised public SSH keys, one a line: two while the key is being replaced.
+
+        The private one is written for `ssh` with mode 0600.
+        """
+        text = self.store.ensure(OPERATOR_KEY, ssh_private)
         if not self.paths.ssh_key.exists() or self.paths.ssh_key.read_text(encoding="ascii") != text:
             write_private(self.paths.ssh_key, text.encode())
-        return f"{public.decode()} yiyun-{self.estate.estate}"
+        authorised = [ssh_public(private) for private in self.store.accepted(OPERATOR_KEY)]
+        return "\n".join(f"{public} yiyun-{self.estate.estate}" for public in authorised)
 
     def write_lab_password(self) -> None:
         """Put the lab's operator password where its owner, and nobody else, can read it."""
-        text = self.passwords()["app-operator"] + "\n"
-        if not self.paths.operator_password.exists():
-            write_private(self.paths.operator_password, text.encode())
+        text, path = self.passwords()["app-operator"] + "\n", self.paths.operator_password
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_private(path, text.encode())
 
     def write_lab_certificates(self) -> None:
         """What the lab's load balancers and object stores read: leaves with their keys, and the authority.
@@ -172,7 +212,8 @@ class Material:
             for folder, leaves in ((balancers, self.balancer_leaves()), (stores, self.endpoint_leaves()))
             for name, p in leaves.items()
         }
-        wanted |= {balancers / "ca.pem": root, stores / "ca.pem": root}
+        trusted = self.trusted()
+        wanted |= {balancers / "ca.pem": trusted, stores / "ca.pem": trusted}
         wanted[stores / "accounts.json"] = json.dumps(self.bucket_keys(), indent=1, sort_keys=True)
         for path, text in wanted.items():
             if not path.exists() or path.read_text(encoding="ascii") != text:
@@ -185,26 +226,50 @@ def _has_operators_door(service: str) -> bool:
     return OPERATORS in callers
 
 
-def _pack(pair: Pair) -> str:
+def pack(pair: Pair) -> str:
+    """A pair as the store keeps it."""
     return json.dumps({"certificate": pair.certificate, "key": pair.key})
 
 
-def _unpack(text: str) -> Pair:
+def unpack(text: str) -> Pair:
+    """A pair from the store's text."""
     return Pair(**json.loads(text))
 
 
-def _wireguard_private() -> str:
+def gateway_key_name(gateway: str) -> str:
+    """Name in the store of the cloud end's key of a path."""
+    return f"{WIREGUARD}:{gateway}"
+
+
+def peer_key_name(peer: str, gateway: str) -> str:
+    """Name in the store of the premises end's key of a path."""
+    return f"{WIREGUARD}:{peer}/{gateway}"
+
+
+def wireguard_private() -> str:
+    """A new WireGuard private key, base64."""
     raw = x25519.X25519PrivateKey.generate().private_bytes(
         serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
     )
     return base64.b64encode(raw).decode()
 
 
-def _ssh_private() -> str:
+def ssh_private() -> str:
+    """A new Ed25519 key in OpenSSH's format."""
     return (
         ed25519.Ed25519PrivateKey.generate()
         .private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
+        .decode()
+    )
+
+
+def ssh_public(private: str) -> str:
+    """The public half of an SSH key, `TYPE BASE64`."""
+    key = serialization.load_ssh_private_key(private.encode(), None)
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         .decode()
     )

@@ -6,10 +6,12 @@ import base64
 import json
 import os
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyrage
+from filelock import FileLock
 from pyrage import x25519
 
 from infra.errors import YiyunError
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from infra.paths import EstatePaths
+
+
+NEXT, PREVIOUS, LEDGER = "#next", "#previous", "#ledger"
+Ledger = dict[str, dict[str, str]]
+"""Secret's name → `made`, `since` (RFC 3339), and while it is being rotated `phase` and `phase_since`."""
 
 
 class Secret(str):
@@ -30,11 +37,17 @@ class Secret(str):
 
 
 class SecretStore:
-    """Name → secret, in one age file. The key lies beside it (lab) or where `YIYUN_AGE_KEY_FILE` says."""
+    """Name → secret, in one age file. The key lies beside it (lab) or where `YIYUN_AGE_KEY_FILE` says.
+
+    Beside a secret may stand `NAME#next` and `NAME#previous` while it is being rotated: both count as well
+    (`accepted`). `#ledger` holds when each was made, and how far a rotation came: in the same file, so that a
+    secret and its phase change in one write.
+    """
 
     def __init__(self, paths: EstatePaths) -> None:
         self._file = paths.secrets
-        self._key_file = _key_file(paths)
+        self._key_file = key_file(paths)
+        self._lock = FileLock(paths.root / "secrets.lock", mode=0o600)
         self._values: dict[str, str] | None = None
 
     def get(self, name: str) -> Secret | None:
@@ -42,34 +55,50 @@ class SecretStore:
         value = self._load().get(name)
         return None if value is None else Secret(value)
 
+    def accepted(self, name: str) -> list[Secret]:
+        """The secret of that name first, then what is accepted beside it while it is being rotated."""
+        values = self._load()
+        return [Secret(values[n]) for n in (name, name + NEXT, name + PREVIOUS) if n in values]
+
     def ensure(self, name: str, make: Callable[[], str]) -> Secret:
         """The secret of that name; made and stored first when there is none."""
-        values = self._load()
-        if name not in values:
-            values[name] = make()
-            self._save(values)
-        return Secret(values[name])
+        return self.ensure_all({name: make})[name]
 
     def ensure_all(self, makers: dict[str, Callable[[], str]]) -> dict[str, Secret]:
         """Several secrets at once, with one write."""
+        if any(name not in self._load() for name in makers):
+            self.update(lambda values: _make_missing(values, makers))
         values = self._load()
-        missing = [name for name in makers if name not in values]
-        for name in missing:
-            values[name] = makers[name]()
-        if missing:
-            self._save(values)
         return {name: Secret(values[name]) for name in makers}
 
     def put(self, name: str, value: str) -> None:
         """Store a secret, replacing an older one."""
-        values = self._load()
-        if values.get(name) != value:
-            values[name] = value
-            self._save(values)
+        if self._load().get(name) != value:
+            self.update(lambda values: values.__setitem__(name, value))
+
+    def update(self, change: Callable[[dict[str, str]], None]) -> None:
+        """Change several things in one write, seen from what the file holds now."""
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock:
+            before = self._decrypted() if self._file.exists() else {}
+            values = dict(before)
+            change(values)
+            if values != before:
+                note_times(before, values, datetime.now(UTC))
+                self._save(values)
+            self._values = values
+
+    def ledger(self) -> Ledger:
+        """What is known of each secret's life, by name."""
+        return read_ledger(self._load())
 
     def names(self) -> list[str]:
         """Names of all secrets, sorted. Never their values."""
-        return sorted(self._load())
+        return sorted(name for name in self._load() if "#" not in name)
+
+    def all_values(self) -> dict[str, Secret]:
+        """Every value with its name, those of a running rotation too: for those who search for leaks."""
+        return {name: Secret(value) for name, value in self._load().items() if name != LEDGER}
 
     def _load(self) -> dict[str, str]:
         if self._values is None:
@@ -89,8 +118,36 @@ class SecretStore:
         return values
 
     def _save(self, values: dict[str, str]) -> None:
-        recipient = _identity(self._key_file, create=True).to_public()
+        recipient = _identity(self._key_file, create=not self._file.exists()).to_public()
         write_private(self._file, pyrage.encrypt(json.dumps(values, sort_keys=True).encode(), [recipient]))
+
+
+def read_ledger(values: dict[str, str]) -> Ledger:
+    """The ledger among a store's values."""
+    ledger: Ledger = json.loads(values.get(LEDGER, "{}"))
+    return ledger
+
+
+def write_ledger(values: dict[str, str], ledger: Ledger) -> None:
+    """Put the ledger among a store's values."""
+    values[LEDGER] = json.dumps(ledger, sort_keys=True)
+
+
+def note_times(before: dict[str, str], values: dict[str, str], now: datetime) -> None:
+    """Note in the ledger when a value was first made (`made`) and when the present one came (`since`)."""
+    ledger, moment = read_ledger(values), now.isoformat(timespec="seconds")
+    for name, value in values.items():
+        if "#" not in name and before.get(name) != value:
+            entry = ledger.setdefault(name, {})
+            entry.setdefault("made", moment)
+            entry["since"] = moment
+    write_ledger(values, ledger)
+
+
+def _make_missing(values: dict[str, str], makers: dict[str, Callable[[], str]]) -> None:
+    for name, make in makers.items():
+        if name not in values:
+            values[name] = make()
 
 
 def random_password(length: int = 32) -> str:
@@ -121,7 +178,17 @@ def write_private(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _key_file(paths: EstatePaths) -> Path:
+def opens(file: Path, identity: str) -> bool:
+    """Whether an age identity opens a file."""
+    try:
+        pyrage.decrypt(file.read_bytes(), [x25519.Identity.from_str(identity.strip())])
+    except (pyrage.DecryptError, pyrage.IdentityError):
+        return False
+    return True
+
+
+def key_file(paths: EstatePaths) -> Path:
+    """Where the store's key is: beside it, or where `YIYUN_AGE_KEY_FILE` says."""
     given = os.environ.get("YIYUN_AGE_KEY_FILE")
     return Path(given) if given else paths.secrets_key
 

@@ -13,8 +13,9 @@ from yiyun_app.database import connect, sessions, tls_context
 from yiyun_app.errors import DatabaseUnavailableError, UserError
 from yiyun_app.migrate import LeaseLostError
 from yiyun_app.migrate import migrate as migrate_schema
+from yiyun_app.rekey import rekey_all
 from yiyun_app.retry import RetryPolicy, error_code, run_transaction
-from yiyun_app.settings import DatabaseSettings, ServeSettings, load
+from yiyun_app.settings import DatabaseSettings, RekeySettings, ServeSettings, load, read_field_keys
 from yiyun_app.users import Role, set_user
 
 EXIT_FAILED = 1
@@ -40,6 +41,17 @@ def version() -> None:
 def migrate(wait: float) -> None:
     """Bring the database schema to this release; prints changed or unchanged."""
     changed = migrate_schema(connect(load(DatabaseSettings)), wait_seconds=wait)
+    click.echo("changed" if changed else "unchanged")
+
+
+@cli.command()
+@click.option("--batch", default=200, show_default=True, help="Records a transaction.")
+def rekey(batch: int) -> None:
+    """Store every ID number under the current field key; prints changed or unchanged. May be repeated."""
+    settings = load(RekeySettings)
+    keys = read_field_keys(settings.field_key_file)
+    changed = rekey_all(sessions(connect(settings)), keys, settings.retry_seconds, batch)
+    click.echo(f"{changed} records")
     click.echo("changed" if changed else "unchanged")
 
 
@@ -75,12 +87,13 @@ def serve() -> None:
 
     from yiyun_app.web.observe import configure_logging
     from yiyun_app.web.server import create
+    from yiyun_app.web.tls import follow_files
 
     settings = load(ServeSettings)
     app = create(settings)
     _check_listen(settings)
     configure_logging()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.listen_host,
         port=settings.listen_port,
@@ -94,6 +107,10 @@ def serve() -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
+    config.load()
+    if config.ssl and settings.tls_certificate_file and settings.tls_key_file:
+        follow_files(config.ssl, settings.tls_certificate_file, settings.tls_key_file)
+    uvicorn.Server(config).run()
 
 
 def _check_listen(settings: ServeSettings) -> None:

@@ -3,29 +3,37 @@
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from yiyun_app.errors import UserError
 from yiyun_app.settings import DatabaseSettings, read_secret
+from yiyun_app.watched import Watched
 
 _POOL_WAIT_SECONDS = 2
 _RECYCLE_SECONDS = 1800
 
 
 def connect(settings: DatabaseSettings) -> Engine:
-    """Make the engine (nothing is opened yet); raise UserError when password or CA file cannot be used."""
+    """Make the engine (nothing is opened yet); raise UserError when password or CA file cannot be used.
+
+    Both files are looked at for each new connection: a new password or authority needs no restart.
+    """
+    password_file, ca_file = settings.database_password_file, settings.database_ca_file
+    password = Watched([password_file], lambda: read_secret(password_file))
+    tls = Watched([ca_file], lambda: tls_context(ca_file)) if ca_file else None
     url = URL.create(
         "mysql+pymysql",
         settings.database_user,
-        read_secret(settings.database_password_file),
+        None,
         settings.database_host,
         settings.database_port,
         settings.database_name,
         {"charset": "utf8mb4"},
     )
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
@@ -39,10 +47,16 @@ def connect(settings: DatabaseSettings) -> Engine:
             "read_timeout": settings.database_read_timeout,
             "write_timeout": settings.database_read_timeout,
             "init_command": "SET SESSION time_zone = '+00:00'",
-            "ssl": tls_context(settings.database_ca_file) if settings.database_ca_file else None,
-            "ssl_disabled": settings.database_ca_file is None,
+            "ssl_disabled": tls is None,
         },
     )
+
+    def current(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+        parameters["password"] = password()
+        parameters["ssl"] = tls() if tls else None
+
+    event.listen(engine, "do_connect", current)
+    return engine
 
 
 def tls_context(ca_file: Path) -> ssl.SSLContext:

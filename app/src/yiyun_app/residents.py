@@ -59,7 +59,7 @@ class Residents:
 
     def by_id_card(self, session: Session, number: str) -> Resident | None:
         """The resident with this (normalised) ID number."""
-        return session.scalar(select(Resident).where(Resident.id_card_index == self._index(number)))
+        return session.scalar(select(Resident).where(self._has_id_card(number)))
 
     def by_identifier(self, session: Session, system: str, value: str) -> Resident | None:
         """The resident with an identifier of any system: ID card, record number, or a facility's own."""
@@ -106,11 +106,27 @@ class Residents:
     def set_id_card(self, resident: Resident, number: str) -> None:
         """Put a (normalised) ID number on a record, encrypted and indexed."""
         resident.id_card_encrypted = self._cipher.encrypt(number, ID_CARD_COLUMN, resident.record_number)
-        resident.id_card_index = self._index(number)
+        resident.id_card_index = self._cipher.blind_index(number, ID_CARD_COLUMN)
         resident.changed_at = utc_now()
 
-    def _index(self, number: str) -> bytes:
-        return self._cipher.blind_index(number, ID_CARD_COLUMN)
+    def rekey(self, session: Session, after: str, limit: int) -> tuple[int, str]:
+        """Store up to `limit` ID numbers under the current key that are under another one.
+
+        Begins after a record number; returns how many, and the last record number (empty: none was left).
+        """
+        stored = Resident.id_card_encrypted
+        old = func.left(stored, len(self._cipher.prefix)) != self._cipher.prefix
+        query = select(Resident).where(stored.is_not(None), old, Resident.record_number > after)
+        found = session.scalars(query.order_by(Resident.record_number).limit(limit).with_for_update()).all()
+        for resident in found:
+            changed_at, number = resident.changed_at, self.id_card(resident)
+            if number is not None:
+                self.set_id_card(resident, number)
+            resident.changed_at = changed_at
+        return len(found), found[-1].record_number if found else ""
+
+    def _has_id_card(self, number: str) -> ColumnElement[bool]:
+        return Resident.id_card_index.in_(self._cipher.blind_indexes(number, ID_CARD_COLUMN))
 
     def _matches(self, text: str) -> ColumnElement[bool]:
         if not text:
@@ -118,7 +134,7 @@ class Residents:
         if is_record_number(text):
             return Resident.record_number == text
         if number := normalise_id_card(text):
-            return Resident.id_card_index == self._index(number)
+            return self._has_id_card(number)
         initials = text.lower()
         by_name = Resident.name.startswith(text, autoescape=True)
         if not (initials.isascii() and initials.isalnum() and len(initials) <= MAX_INITIALS):

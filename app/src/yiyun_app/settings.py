@@ -39,6 +39,12 @@ class DatabaseSettings(BaseSettings):
     retry_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
 
 
+class RekeySettings(DatabaseSettings):
+    """What `rekey` needs: the database and the accepted field keys."""
+
+    field_key_file: Path
+
+
 class ServeSettings(DatabaseSettings):
     """Everything `serve` needs."""
 
@@ -109,20 +115,25 @@ def read_secret(path: Path) -> str:
     return text
 
 
-def read_field_key(path: Path) -> bytes:
-    """Return the 32-byte field key from its base64 file; raise UserError when it is not one."""
-    try:
-        key = base64.b64decode(read_secret(path), validate=True)
-    except (binascii.Error, ValueError):
-        raise UserError(f"field key file {path} is not base64") from None
-    if len(key) != KEY_BYTES:
-        raise UserError(f"field key file {path} holds {len(key)} bytes, it must hold {KEY_BYTES} in base64")
-    return key
+def read_field_keys(path: Path) -> tuple[bytes, ...]:
+    """Return the field keys of a file, base64, one a line, the current one first. Raises UserError."""
+    keys: list[bytes] = []
+    for line in read_secret(path).splitlines():
+        try:
+            key = base64.b64decode(line, validate=True)
+        except (binascii.Error, ValueError):
+            raise UserError(f"field key file {path} is not base64") from None
+        if len(key) != KEY_BYTES:
+            raise UserError(
+                f"field key file {path} holds {len(key)} bytes, it must hold {KEY_BYTES} in base64"
+            )
+        keys.append(key)
+    return tuple(keys)
 
 
-def read_session_key(path: Path) -> str:
-    """Return the session signing key; raise UserError when it is shorter than 32 characters."""
-    key = read_secret(path)
-    if len(key) < _MIN_SESSION_KEY_BYTES:
+def read_session_keys(path: Path) -> tuple[str, ...]:
+    """Return the session keys, one a line, the signing one first; UserError under 32 characters."""
+    keys = tuple(read_secret(path).splitlines())
+    if any(len(key) < _MIN_SESSION_KEY_BYTES for key in keys):
         raise UserError(f"session key file {path} is too short: {_MIN_SESSION_KEY_BYTES} characters or more")
-    return key
+    return keys

@@ -103,8 +103,17 @@ def _host_key(root: Path, name: str) -> list[str]:
 
 def host_public_keys(paths: EstatePaths) -> dict[str, str]:
     """Host name → its public SSH host key (`ssh-ed25519 AAAA…`), of every host made so far."""
+    return _public_keys(paths, f"{HOST_KEY}.pub")
+
+
+def coming_public_keys(paths: EstatePaths) -> dict[str, str]:
+    """Host name → the public host key that it has made and is about to use (a rotation)."""
+    return _public_keys(paths, f"{HOST_KEY}.next.pub")
+
+
+def _public_keys(paths: EstatePaths, file: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for path in sorted((paths.lab / "hosts").glob(f"*/upper/{HOST_KEY}.pub")):
+    for path in sorted((paths.lab / "hosts").glob(f"*/upper/{file}")):
         thing = path.relative_to(paths.lab / "hosts").parts[0]
         found[thing] = " ".join(path.read_text(encoding="ascii").split()[:2])
     return found

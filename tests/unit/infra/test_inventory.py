@@ -46,7 +46,8 @@ def test_each_end_of_each_tunnel_knows_the_others_public_key_only(hostvars: dict
         assert tunnel["gateway_address"] == gateway["address"].split("/")[0]
         assert tunnel["address"].split("/")[0] == gateway["peer_address"]
         assert gateway["private_key"] not in json.dumps(hostvars["edge-1"])
-        assert edge["private_key"] not in json.dumps(hostvars[tunnel["gateway"]])
+        assert tunnel["private_key"] not in json.dumps(hostvars[tunnel["gateway"]])
+    assert len({tunnel["private_key"] for tunnel in edge["tunnels"]}) == len(edge["tunnels"])
 
 
 def test_the_line_lets_only_declared_flows_through(hostvars: dict) -> None:

@@ -34,6 +34,7 @@ def datadir() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def accounts() -> ModuleType:
+    load("mysql_passwords")
     return load("mysql_accounts")
 
 
@@ -98,9 +99,27 @@ def test_first_statements_quote_passwords_and_demand_encryption(datadir: ModuleT
     assert not any("ALL ON" in line and "yiyun_group" in line for line in lines)
 
 
+SALT = b"saltstringsaltstring"
+
+
+def stored(accounts: ModuleType, grants: set[str], first: str = "secret", second: str = "") -> Any:
+    passwords = sys.modules["mysql_passwords"]
+    texts = [
+        b"$A$005$" + SALT + passwords.sha_crypt(p.encode(), SALT, 5000).encode() if p else b""
+        for p in (first, second)
+    ]
+    return accounts.Stored(frozenset(grants), *texts)
+
+
 def changes(accounts: ModuleType, existing: dict[str, set[str]], **wanted: Any) -> list[str]:
-    fields = {"user": "app", "hosts": ("h1",), "password": "secret", "grants": ("SELECT ON `y`.*",)} | wanted
-    return [c.statement for c in accounts.account_changes(accounts.Account(**fields), existing)]
+    fields = {
+        "user": "app",
+        "hosts": ("h1",),
+        "passwords": ("secret",),
+        "grants": ("SELECT ON `y`.*",),
+    } | wanted
+    held = {host: stored(accounts, grants) for host, grants in existing.items()}
+    return [c.statement for c in accounts.account_changes(accounts.Account(**fields), held)]
 
 
 def test_a_missing_account_is_made_and_gets_its_rights(accounts: ModuleType) -> None:
@@ -127,8 +146,40 @@ def test_an_account_from_a_host_that_is_gone_is_dropped(accounts: ModuleType) ->
 
 
 def test_no_password_is_ever_shown(accounts: ModuleType) -> None:
-    account = accounts.Account(user="app", hosts=("h1",), password="secret")
+    account = accounts.Account(user="app", hosts=("h1",), passwords=("secret",))
     found = accounts.account_changes(account, {})
     assert "secret" not in " ".join(change.text + change.statement for change in found)
     assert "secret" not in repr(account)
     assert found[0].arguments == ("secret",)
+
+
+def passwords_become(
+    accounts: ModuleType, wanted: tuple[str, ...], first: str, second: str = ""
+) -> list[str]:
+    account = accounts.Account(user="app", hosts=("h1",), passwords=wanted)
+    made = accounts.password_changes(account, "h1", stored(accounts, set(), first, second))
+    return [" ".join((c.statement.removeprefix("ALTER USER `app`@`h1` "), *c.arguments)) for c in made]
+
+
+def test_sha_crypt_is_the_published_one(accounts: ModuleType) -> None:
+    made = sys.modules["mysql_passwords"].sha_crypt(b"Hello world!", b"saltstring", 5000)
+    assert made == "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "second", "statements"),
+    [
+        (("a",), "a", "", []),
+        (("a", "b"), "a", "", ["IDENTIFIED BY %s RETAIN CURRENT PASSWORD b"]),
+        (("a", "b"), "b", "a", []),
+        (("b", "a"), "b", "a", []),
+        (("b",), "b", "a", ["DISCARD OLD PASSWORD"]),
+        (("a",), "b", "a", ["IDENTIFIED BY %s a", "DISCARD OLD PASSWORD"]),
+        (("a",), "someone's", "", ["IDENTIFIED BY %s a"]),
+        (("a", "b"), "someone's", "", ["IDENTIFIED BY %s a", "IDENTIFIED BY %s RETAIN CURRENT PASSWORD b"]),
+    ],
+)
+def test_both_passwords_work_in_between(
+    accounts: ModuleType, wanted: tuple[str, ...], first: str, second: str, statements: list[str]
+) -> None:
+    assert passwords_become(accounts, wanted, first, second) == statements

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from itsdangerous import BadSignature, TimestampSigner
 
@@ -20,31 +20,45 @@ _CREDENTIAL_SECONDS = 60.0
 
 
 class Signer:
-    """Signs what the browser keeps; the key is the same on every application host."""
+    """Signs what the browser keeps; the keys are the same on every application host."""
 
-    def __init__(self, key: str, session_hours: float) -> None:
-        self.key = key
+    def __init__(self, keys: str | Callable[[], Sequence[str]], session_hours: float) -> None:
+        """Take one key, or what gives the accepted ones: the first signs, all of them open."""
+        self._keys = (lambda: (keys,)) if isinstance(keys, str) else keys
         self._seconds = int(session_hours * 3600)
-        self._signer = TimestampSigner(key, salt="yiyun session", digest_method=hashlib.sha256)
+
+    @property
+    def key(self) -> str:
+        """The key that signs now."""
+        return self._keys()[0]
 
     def seal(self, identifier: str) -> str:
         """The session cookie's value."""
-        return self._signer.sign(identifier).decode()
+        return self._signer().sign(identifier).decode()
 
     def open(self, cookie: str | None) -> str | None:
         """The session identifier of an intact and not outdated cookie."""
         try:
-            return self._signer.unsign(cookie, max_age=self._seconds).decode() if cookie else None
+            return self._signer().unsign(cookie, max_age=self._seconds).decode() if cookie else None
         except BadSignature:
             return None
 
     def form_token(self, browser: str) -> str:
         """Token that proves that a form was made for the browser holding this cookie value."""
-        return hmac.new(self.key.encode(), f"form\0{browser}".encode(), hashlib.sha256).hexdigest()
+        return _form_token(self.key, browser)
 
     def form_is_ours(self, browser: str | None, token: str) -> bool:
         """Whether a posted token belongs to the browser's cookie."""
-        return bool(browser) and hmac.compare_digest(self.form_token(browser or ""), token)
+        tokens = [_form_token(key, browser or "") for key in self._keys()]
+        return bool(browser) and any(hmac.compare_digest(own, token) for own in tokens)
+
+    def _signer(self) -> TimestampSigner:
+        newest_last = [*reversed(self._keys())]
+        return TimestampSigner(newest_last, salt="yiyun session", digest_method=hashlib.sha256)
+
+
+def _form_token(key: str, browser: str) -> str:
+    return hmac.new(key.encode(), f"form\0{browser}".encode(), hashlib.sha256).hexdigest()
 
 
 class LoginGuard:

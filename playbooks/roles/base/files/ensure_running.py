@@ -2,7 +2,7 @@
 """Keep a systemd unit running with its newest files: start it, or restart it when a file is newer than it.
 
 Compares with the time the unit's process started, so a run that was interrupted before its restart is
-made good by the next one. Prints `changed` or `unchanged`.
+made good by the next one. A file given by `--reload` asks for a reload only. Prints `changed` or `unchanged`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,20 @@ def _show(unit: str, field: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def _reload(unit: str, started: float, files: list[Path], *, check: bool) -> bool:
+    """Reload a unit for files that changed since it started or was last reloaded; whether it had to be."""
+    note = Path(f"/run/yiyun-reloaded-{unit}")
+    since = max(started, note.stat().st_mtime if note.exists() else 0.0)
+    if not any(path.exists() and path.lstat().st_ctime >= since for path in files):
+        return False
+    if not check:
+        note.touch()
+        if subprocess.run(["systemctl", "reload", unit], check=False).returncode != 0:
+            note.unlink()
+            subprocess.run(["systemctl", "restart", unit], check=False)
+    return True
+
+
 def _answers(url: str, authority: str) -> bool:
     try:
         context = ssl.create_default_context(cafile=authority)
@@ -61,6 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("unit")
     parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--reload", action="append", default=[], type=Path, help="a file to reload for")
     parser.add_argument("--ready-url", default="")
     parser.add_argument("--authority", default="/etc/yiyun/tls/ca.crt")
     parser.add_argument("--deadline", type=float, default=60, help="seconds to wait for the URL")
@@ -78,6 +93,8 @@ def main() -> int:
         if options.enable:
             subprocess.run(["systemctl", "enable", "--quiet", options.unit], check=True)
         subprocess.run(["systemctl", "restart", options.unit], check=False)
+    elif not stale:
+        stale = _reload(options.unit, started or 0.0, options.reload, check=options.check)
     bad = not options.check and _show(options.unit, "ActiveState") != "active"
     if not bad and options.ready_url and not options.check:
         bad = not _wait_ready(options.ready_url, options.authority, options.deadline)

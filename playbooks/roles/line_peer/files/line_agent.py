@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Choose the path of the encrypted line: probe every tunnel, and route the cloud's network over a good one.
 
-The choice is sticky: a path stays in use while it is good, so a path that comes and goes moves nothing.
+The choice is sticky: a path stays in use while it is good, so a path that comes and goes moves nothing. A
+path named in /run/yiyun-line.avoid is used only when no other is good: its keys are about to be replaced.
 State is in /run/yiyun-line.json, rewritten after every round. Python's standard library only.
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 
 CONFIGURATION = Path("/etc/yiyun-line.json")
 STATE = Path("/run/yiyun-line.json")
+AVOID = Path("/run/yiyun-line.avoid")
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 SLOW_PERIOD_SECONDS = 2.0
 """How often handshakes are read and the route is looked at: each costs a process."""
@@ -71,11 +73,22 @@ class Health:
             self.up = self.heard = True
 
 
-def choose(active: str | None, order: list[str], healths: dict[str, Health]) -> str | None:
-    """The path to use: the active one while it is up, else the first that is up, else no change."""
-    if active is not None and healths[active].up:
-        return active
-    return next((name for name in order if healths[name].up), active)
+def choose(active: str | None, order: list[str], healths: dict[str, Health], avoid: str = "") -> str | None:
+    """The path to use: the active one while it is up, else the first that is up, else no change.
+
+    `avoid`: a path that counts only when no other is up.
+    """
+    good = [name for name in order if healths[name].up]
+    wanted = [name for name in good if name != avoid] or good
+    return active if active in wanted else next(iter(wanted), active)
+
+
+def avoided(file: Path = AVOID) -> str:
+    """The path to avoid, or an empty string."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def checksum(data: bytes) -> int:
@@ -262,7 +275,7 @@ def run(configuration: dict[str, Any]) -> None:
     while True:
         for name, rtt in prober.round(float(configuration["probe_seconds"])).items():
             healths[name].observe(rtt, rules)
-        chosen, now = choose(active, order, healths), time.time()
+        chosen, now = choose(active, order, healths, avoided()), time.time()
         if now - looked_at >= SLOW_PERIOD_SECONDS:
             ages, routed, looked_at = handshake_ages(paths, now), routed_interface(network), now
         to = by_name[chosen] if chosen is not None and healths[chosen].up else None

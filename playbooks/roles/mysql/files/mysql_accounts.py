@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mysql_passwords import statements
+
 
 @dataclass(frozen=True)
 class Account:
@@ -16,9 +18,19 @@ class Account:
 
     user: str
     hosts: tuple[str, ...]
-    password: str = field(repr=False)
+    passwords: tuple[str, ...] = field(repr=False)
+    """What it accepts: two while the password is being replaced, the current one first."""
     grants: tuple[str, ...] = ()
     require_ssl: bool = True
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An account as the server has it: its rights, and what is stored of its password and of an older one."""
+
+    grants: frozenset[str] = frozenset()
+    first: bytes = b""
+    second: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -28,21 +40,24 @@ class Wanted:
     schemas: dict[str, str]
     accounts: tuple[Account, ...]
     probe: tuple[str, ...]
+    logins: tuple[Account, ...] = ()
+    """Accounts that every member had from the beginning: only their passwords are looked at."""
 
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Wanted:
         """From the JSON object on stdin. Raises TypeError or KeyError when a part is missing."""
-        accounts = tuple(
-            Account(
-                user=a["user"],
-                hosts=tuple(a["hosts"]),
-                password=a["password"],
-                grants=tuple(a["grants"]),
-                require_ssl=a.get("require_ssl", True),
-            )
-            for a in raw["accounts"]
-        )
-        return cls(dict(raw["schemas"]), accounts, tuple(raw["probe"]))
+        accounts, logins = (tuple(_account(a) for a in raw[part]) for part in ("accounts", "logins"))
+        return cls(dict(raw["schemas"]), accounts, tuple(raw["probe"]), logins)
+
+
+def _account(raw: dict[str, Any]) -> Account:
+    return Account(
+        user=raw["user"],
+        hosts=tuple(raw["hosts"]),
+        passwords=tuple(raw["passwords"]),
+        grants=tuple(raw.get("grants", ())),
+        require_ssl=raw.get("require_ssl", True),
+    )
 
 
 @dataclass(frozen=True)
@@ -61,16 +76,21 @@ PROBE_TABLE = (
 )
 
 
-def account_changes(account: Account, existing: dict[str, set[str]]) -> list[Change]:
-    """What one account lacks or has too much. `existing`: host → grants, of the accounts of that user."""
+def account_changes(account: Account, existing: dict[str, Stored]) -> list[Change]:
+    """What one account lacks or has too much. `existing`: host → what is stored of that user's accounts."""
     changes: list[Change] = []
     for host in account.hosts:
         name = f"`{account.user}`@`{host}`"
         if host not in existing:
             require = "SSL" if account.require_ssl else "NONE"
             statement = f"CREATE USER {name} IDENTIFIED BY %s REQUIRE {require}"
-            changes.append(Change(f"account {name}", statement, (account.password,)))
-        held = existing.get(host, set())
+            changes.append(Change(f"account {name}", statement, account.passwords[-1:]))
+            if len(account.passwords) > 1:
+                retain = f"ALTER USER {name} IDENTIFIED BY %s RETAIN CURRENT PASSWORD"
+                changes.append(Change(f"second password of {name}", retain, account.passwords[:1]))
+        else:
+            changes += password_changes(account, host, existing[host])
+        held = existing.get(host, Stored()).grants
         missing = [grant for grant in account.grants if grant not in held]
         surplus = sorted(held - set(account.grants))
         changes += [Change(f"{name} may {grant}", f"GRANT {grant} TO {name}") for grant in missing]
@@ -83,11 +103,23 @@ def account_changes(account: Account, existing: dict[str, set[str]]) -> list[Cha
     return sorted(changes, key=lambda change: change.statement.startswith("GRANT"))
 
 
+def password_changes(account: Account, host: str, stored: Stored) -> list[Change]:
+    """What makes an existing account accept exactly its passwords."""
+    name = f"`{account.user}`@`{host}`"
+    return [
+        Change(f"password of {name}", statement, arguments)
+        for statement, arguments in statements(name, account.passwords, stored.first, stored.second)
+    ]
+
+
 def ensure(cursor: Any, wanted: Wanted, *, check: bool) -> list[str]:
     """Make it so; returns a sentence a change, none when there is nothing to do."""
     changes = [*schema_changes(cursor, wanted)]
     for account in wanted.accounts:
         changes += account_changes(account, existing_accounts(cursor, account.user))
+    for login in wanted.logins:
+        stored = existing_accounts(cursor, login.user)
+        changes += [c for h in login.hosts if h in stored for c in password_changes(login, h, stored[h])]
     if not check:
         for change in changes:
             cursor.execute(change.statement, change.arguments or None)
@@ -120,12 +152,17 @@ def schema_changes(cursor: Any, wanted: Wanted) -> list[Change]:
     return changes
 
 
-def existing_accounts(cursor: Any, user: str) -> dict[str, set[str]]:
-    """Host → rights (without USAGE) of every account of that user."""
-    cursor.execute("SELECT host FROM mysql.user WHERE user = %s", (user,))
-    result: dict[str, set[str]] = {}
-    for (host,) in cursor.fetchall():
+def existing_accounts(cursor: Any, user: str) -> dict[str, Stored]:
+    """Host → what is stored (rights without USAGE) of every account of that user."""
+    cursor.execute(
+        "SELECT host, CAST(authentication_string AS BINARY), CAST(JSON_UNQUOTE(JSON_EXTRACT("
+        "user_attributes, '$.additional_password')) AS BINARY) FROM mysql.user WHERE user = %s",
+        (user,),
+    )
+    result: dict[str, Stored] = {}
+    for host, first, second in cursor.fetchall():
         cursor.execute(f"SHOW GRANTS FOR `{user}`@`{host}`")
         lines = (row[0].removeprefix("GRANT ").rsplit(" TO ", 1)[0] for row in cursor.fetchall())
-        result[host] = {line for line in lines if line != "USAGE ON *.*"}
+        grants = frozenset(line for line in lines if line != "USAGE ON *.*")
+        result[host] = Stored(grants, bytes(first or b""), bytes(second or b""))
     return result

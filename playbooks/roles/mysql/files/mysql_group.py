@@ -4,13 +4,16 @@
 `yiyun-mysql-group status` shows what each member says; `converge` forms the group or lets members join it
 (after a total stop: on the member that holds every transaction); `watch` lets this member join again when it
 has fallen out and a group serves elsewhere, and never bootstraps; `accounts` makes the accounts and schemas
-described on stdin. One JSON object on stdout; exit 0 fine, 1 failed, 3 refused for safety.
+described on stdin; `certificates` makes this member use its newest certificate and authorities. One JSON
+object on stdout; exit 0 fine, 1 failed, 3 refused for safety.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 CONFIG = Path("/etc/yiyun/mysql-group.json")
 HOLD = Path("/run/yiyun-mysql-group.hold")
 """While this file exists `watch` leaves the member alone (a cold copy, an upgrade)."""
+CERTIFICATE = Path("/etc/yiyun/tls/mysql.crt")
+USED = Path("/run/yiyun-mysql-certificates")
+"""Its time says when this member last took up its certificate while running."""
+SPARE_SECONDS = 30
+"""How long a member waits for the others to serve before it would leave the group for a moment."""
 WATCH_SECONDS = 1.0
 START_SECONDS = 300
 """START GROUP_REPLICATION returns once the member is in the view; a join is slow behind a busy donor."""
@@ -258,6 +266,43 @@ def ensure_accounts(group: Group, *, check: bool) -> tuple[int, Any]:
     return 0, {"changed": bool(done), "done": done, "through": serving}
 
 
+def certificates(group: Group, deadline: float, *, check: bool) -> tuple[int, Any]:
+    """Take up the member's newest certificate and authorities, at the server's door and in the group's links.
+
+    The links read them only when the member joins, so it leaves and joins again. When another member is away
+    this one must not leave: the links then wait for the next run.
+    """
+    if not newer_than_use([Path(group.ca), CERTIFICATE], USED):
+        return 0, {"changed": False}
+    if check:
+        return 0, {"changed": True}
+    began = time.time()
+    with group.connect(group.name, START_SECONDS) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER INSTANCE RELOAD TLS")
+    while not all(m.serves for m in observe_all(group)):
+        if time.time() - began > SPARE_SECONDS:
+            return 0, {"changed": True, "waiting": "the group's links, until every member serves"}
+        time.sleep(0.2)
+    HOLD.touch()
+    try:
+        start(group, group.name, bootstrap=False)
+    finally:
+        HOLD.unlink(missing_ok=True)
+    code, result = converge(group, deadline, (), check=False)
+    if code == 0:
+        USED.touch()
+        os.utime(USED, (began, began))
+    return code, {**result, "changed": True}
+
+
+def newer_than_use(files: Sequence[Path], used: Path) -> bool:
+    """Whether a file changed since it was last taken up: by the server's start, or as `used` notes."""
+    shown = ["systemctl", "show", "mysql", "--property=ExecMainStartTimestamp", "--value", "--timestamp=unix"]
+    started = subprocess.run(shown, capture_output=True, text=True, check=True).stdout.strip().lstrip("@")
+    since = max(float(started or 0), used.stat().st_mtime if used.exists() else 0.0)
+    return any(path.stat().st_ctime >= since for path in files)
+
+
 def _short(error: BaseException) -> str:
     return " ".join(str(a) for a in error.args)[:300] or type(error).__name__
 
@@ -269,7 +314,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, say what would be done")
     parser.add_argument("--deadline", type=float, default=120, help="seconds `converge` may take")
     parser.add_argument("--without", action="append", default=[], help="a silent member to give up")
-    parser.add_argument("verb", choices=["status", "converge", "watch", "accounts"])
+    parser.add_argument("verb", choices=["status", "converge", "watch", "accounts", "certificates"])
     options = parser.parse_args()
     group = Group.load(options.config)
     code, result = 0, {}
@@ -280,6 +325,8 @@ def main() -> int:
         result = {"members": [asdict(m) for m in seen], "plan": asdict(plan_of(group, seen))}
     elif options.verb == "converge":
         code, result = converge(group, options.deadline, options.without, check=options.check)
+    elif options.verb == "certificates":
+        code, result = certificates(group, options.deadline, check=options.check)
     else:
         code, result = ensure_accounts(group, check=options.check)
     print(json.dumps(result))  # noqa: T201 - the result

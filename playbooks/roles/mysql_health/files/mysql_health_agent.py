@@ -170,7 +170,7 @@ SELECT COALESCE(MAX(IF(member_id = @@server_uuid, member_state, NULL)), 'OFFLINE
 class Client:
     """One connection, opened when needed and dropped on any error."""
 
-    def __init__(self, settings: Settings, password: str, deadline: float, first: str = "") -> None:
+    def __init__(self, settings: Settings, password: Path, deadline: float, first: str = "") -> None:
         self._settings, self._password, self._deadline, self._first = settings, password, deadline, first
         self._connection: Any = None
 
@@ -199,7 +199,7 @@ class Client:
         return pymysql.connect(
             unix_socket=self._settings.socket,
             user=self._settings.user,
-            password=self._password,
+            password=self._password.read_text(encoding="utf-8").strip(),
             connect_timeout=self._deadline,
             read_timeout=self._deadline,
             write_timeout=self._deadline,
@@ -219,7 +219,8 @@ class Agent:
     """The threads and what they last saw."""
 
     settings: Settings
-    password: str = field(repr=False)
+    password: Path
+    """The password's file, read for each new connection: it may be replaced at any time."""
     sample: Sample | None = None
     barrier: Proof = field(default_factory=Proof)
     commit: Proof = field(default_factory=Proof)
@@ -373,10 +374,9 @@ def _short(error: BaseException) -> str:
 
 
 def main() -> int:
-    """Entry point: the settings' file, and the password's file from systemd."""
+    """Entry point: the settings' file, and the password's file."""
     settings = Settings(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    folder = Path(os.environ["CREDENTIALS_DIRECTORY"])
-    agent = Agent(settings, (folder / "password").read_text(encoding="utf-8").strip())
+    agent = Agent(settings, Path(sys.argv[2]))
     server = Server(agent)
     agent.start()
     server.serve_forever()
