@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,8 @@ def converge(
 ) -> ConvergeResult:
     """Run a playbook. Raises YiyunError with the failed task and host, and where the log is."""
     paths.ansible.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # A run that was killed leaves what it had rendered, secrets too.
+    shutil.rmtree(paths.ansible / "tmp", ignore_errors=True)
     name = "-".join(request.tags) or Path(request.playbook).stem
     log = paths.ansible / f"{name}.log"
     started = time.monotonic()
