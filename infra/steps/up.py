@@ -61,21 +61,17 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
 def _programs(context: Context) -> int:
     """Compile, and let what the next steps need arrive meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_fetch_ahead, context.estate)
+        ahead = pool.submit(_fetch_ahead, context)
         ensure_engine(context.progress)
         ensure_objectstore_binary(context.progress)
         ahead.exception()  # the step it was done for meets the same obstacle, and names it
     return 0
 
 
-def _fetch_ahead(estate: Estate) -> None:
-    for image in _images(estate):
-        ensure_image(image, _silent)
-    build_bundle(_silent)
-
-
-def _silent(_: str) -> None:
-    """Progress of what is done beside a step that has its own."""
+def _fetch_ahead(context: Context) -> None:
+    for image in _images(context.estate):
+        ensure_image(image, context.progress)
+    build_bundle(context.progress)
 
 
 def _images(estate: Estate) -> list[str]:
