@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.steps.model import Step
 from infra.steps.up import steps_of as steps_below
-from monitoring.look import monitoring_status
+from monitoring.look import monitoring_status, wait_until_watched
 from monitoring.sync import apply
 
 if TYPE_CHECKING:
@@ -23,4 +23,7 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
 
 
 def _monitoring(context: Context) -> int:
-    return len(apply(context.estate, context.paths, context.progress))
+    changes = apply(context.estate, context.paths, context.progress)
+    if changes:
+        wait_until_watched(context.estate, context.paths, context.progress)
+    return len(changes)

@@ -5,18 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
 from infra.errors import YiyunError
 from monitoring.access import opened
 from monitoring.derive import templates_of
 from monitoring.views import SEVERITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
     from monitoring.api import Zabbix
 
 CALL_SECONDS = 10.0
 """The screen does not wait longer for one answer."""
+WATCHED_SECONDS = 120.0
+"""Server, proxy and agents fetch a new configuration every 5 to 10 s, one after the other."""
+PULSE = "agent.ping"
 NAMES = {number: name for name, number in SEVERITIES.items()}
 
 
@@ -34,6 +41,36 @@ def monitoring_status(estate: Estate, paths: EstatePaths) -> dict[str, Any]:
         return {**unknown, "reachable": True, "hosts_monitored": monitored, "problems": problems(zabbix)}
     except YiyunError:
         return unknown
+
+
+def wait_until_watched(
+    estate: Estate, paths: EstatePaths, progress: Callable[[str], None], *, seconds: float = WATCHED_SECONDS
+) -> None:
+    """Wait until every agent has sent its pulse: server and agents take up changes on their own time.
+
+    Raises YiyunError when one does not within `seconds`.
+    """
+    zabbix = opened(estate, paths, seconds=CALL_SECONDS)
+    question = {"output": ["lastclock"], "filter": {"key_": PULSE}, "monitored": True, "templated": False}
+
+    def counted() -> tuple[int, int]:
+        pulses = zabbix.call("item.get", question)
+        beating = sum(1 for item in pulses if int(item["lastclock"]))
+        progress(f"{beating} of {len(pulses)} agents have been heard")
+        return beating, len(pulses)
+
+    waiting = retry(
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(2),
+        retry=retry_if_result(lambda seen: seen[0] < seen[1]),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else (0, 0),
+    )
+    beating, expected = waiting(counted)()
+    if beating < expected:
+        raise YiyunError(
+            f"{beating} of {expected} agents have been heard after {seconds:.0f} s",
+            hint="yiyun status names what is missing; yiyun logs HOST zabbix-agent2 tells why",
+        )
 
 
 def problems(zabbix: Zabbix) -> list[dict[str, Any]]:

@@ -250,7 +250,7 @@ class Engine:
 
     def _past_stale_locks(self, call: Callable[[], object]) -> None:
         """Call the engine; clear a dead run's lock, wait for a live one's. Raises RefusedError naming it."""
-        deadline = time.monotonic() + self.wait_seconds
+        deadline, cleared = time.monotonic() + self.wait_seconds, set[str]()
         while True:
             try:
                 call()
@@ -258,16 +258,18 @@ class Engine:
             except automation.ConcurrentUpdateError as error:
                 message = str(error)
             holder = lock_holder(message)
+            if holder not in cleared and holder_is_gone(message):
+                self._clear_lock()
+                cleared.add(holder)
+                continue
             if time.monotonic() >= deadline:
                 raise RefusedError(
                     f"the state of {self.estate.estate} is locked by a run elsewhere: {holder}",
                     hint="wait for it to end",
                 )
-            if holder_is_gone(message):
-                self._clear_lock()
-            else:  # a killed engine takes a moment to be gone, too
-                self.progress(f"waiting for {holder}, who holds the state's lock")
-                time.sleep(_POLL_SECONDS)
+            # A killed engine takes a moment to be gone, too.
+            self.progress(f"waiting for {holder}, who holds the state's lock")
+            time.sleep(_POLL_SECONDS)
 
     def _clear_lock(self) -> None:
         self.progress("clearing the lock of a run that was killed")

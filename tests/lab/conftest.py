@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab import trouble
+from tests.lab.foreign import Foreign, build, remove
 from tests.lab.harness import Lab
 
 if TYPE_CHECKING:
@@ -43,3 +44,11 @@ def story(lab: Lab, request: pytest.FixtureRequest) -> trouble.Story:
     if told is None:
         pytest.skip("a kept lab was not interrupted on its way up: unset YIYUN_TEST_KEEP")
     return told
+
+
+@pytest.fixture(scope="session")
+def foreign(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
+    """A machine in the lab's network that the lab's provider did not make."""
+    made = build(lab, tmp_path_factory.mktemp("foreign"))
+    yield made
+    remove(made)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from infra.drivers.lab.names import prefix
 from infra.drivers.lab.realise import leftovers
 
 if TYPE_CHECKING:
+    from tests.lab.foreign import Foreign
     from tests.lab.harness import Lab
 
 
@@ -30,6 +33,7 @@ def things_of_others(lab: Lab) -> dict[str, set[str]]:
     return {kind: {x for x in names if not any(m in x for m in mine)} for kind, names in found.items()}
 
 
+@pytest.mark.usefixtures("foreign")
 def test_destroy_without_yes_is_refused(lab: Lab) -> None:
     answer = lab.yiyun("destroy")
     assert answer.code == 3
@@ -49,8 +53,10 @@ def test_destroy_keeps_disks_buckets_and_addresses(lab: Lab) -> None:
     assert not list((lab.paths.records / "Host").glob("*.json"))
 
 
-def test_down_leaves_nothing_and_touches_nothing_else(lab: Lab) -> None:
-    others = things_of_others(lab)
+def test_down_leaves_nothing_and_touches_nothing_else(lab: Lab, foreign: Foreign) -> None:
+    """`foreign` was a host of the estate (test_80): not even that makes it the lab's."""
+    others, running = things_of_others(lab), foreign.container
+    assert running is not None
     announced = lab.yiyun("lab", "down", "--dry-run").json["found"]
     assert announced
     assert lab.yiyun("lab", "down").code == 3
@@ -58,3 +64,5 @@ def test_down_leaves_nothing_and_touches_nothing_else(lab: Lab) -> None:
     assert leftovers(lab.estate.estate) == ()
     assert not lab.paths.root.exists()
     assert things_of_others(lab) == others
+    assert foreign.container == running
+    assert (foreign.root / "etc/passwd").exists()
