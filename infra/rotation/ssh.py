@@ -66,7 +66,7 @@ def _take(work: Work, entries: Sequence[Entry]) -> None:
     _pin(work)
     _on_each(work, _hosts(entries), _TAKE)
     _pin(work)
-    wait_reachable(work.estate, work.paths)
+    wait_reachable(work.estate.hosts, work.paths)
 
 
 def _authorise(work: Work, _entries: Sequence[Entry]) -> None:
@@ -75,7 +75,7 @@ def _authorise(work: Work, _entries: Sequence[Entry]) -> None:
     Engine(work.estate, work.paths, work.progress, authorized_key=key).up()
     if work.estate.provider == "lab":
         realise(work.paths, work.progress)
-    wait_reachable(work.estate, work.paths)
+    wait_reachable(work.estate.hosts, work.paths)
 
 
 SSH_HOST = Rotator(
