@@ -36,7 +36,10 @@ MYSQL_HEALTH = Service(
     purpose="says to the routers whether this member may be the writer; its last word is a commit",
     listens=(Port("health", 9201, "health of the member", (Caller("db-router"),)),),
     units=("yiyun-mysql-health",),
-    owned_files=("/etc/yiyun-mysql-health.json",),
+    owned_files=(
+        "/etc/yiyun-mysql-health.json",
+        "/etc/systemd/system/mysql.service.d/10-yiyun-health.conf",
+    ),
     secrets=(SecretSpec("mysql-health", kind="database-account"),),
     secret_files=(SecretFile("/etc/yiyun/mysql-health.password", "root", "yiyun-mysql-health", 0o640),),
 )

@@ -139,8 +139,8 @@ def test_a_healthy_estate_has_no_open_problem_and_status_says_so(lab: Lab) -> No
 def test_a_stopped_member_is_a_problem_in_seconds_and_closes_after(lab: Lab, oncall: Zabbix) -> None:
     writer = lab.yiyun("status").json["mysql"]["writer"]
     member = next(h.name for h in lab.estate.hosts_with("db") if h.name != writer)
-    lab.on(member, "systemctl", "stop", "mysql")
     stopped = time.monotonic()
+    lab.on(member, "systemctl", "stop", "mysql")
     try:
         eventually(lambda: (member, "mysql-member-out") in open_alerts(oncall), seconds=30, every=0.2)
         opened_after = time.monotonic() - stopped
@@ -186,10 +186,12 @@ def test_history_has_no_hole_after_the_line_was_cut(
 
 def test_the_vendors_password_is_refused_and_ours_is_not(lab: Lab) -> None:
     zabbix = connected(lab.estate, lab.paths)
+    ours = Material(lab.estate, lab.paths).passwords()["zabbix-admin"]
+    zabbix.log_in(ADMIN, ours)  # every verification tried the vendor's: five in a row block for 30 s
     for name, password in ((ADMIN, "zabbix"), ("guest", "")):
         with pytest.raises(RefusedLoginError):
             zabbix.log_in(name, password)
-    zabbix.log_in(ADMIN, Material(lab.estate, lab.paths).passwords()["zabbix-admin"])
+    zabbix.log_in(ADMIN, ours)
 
 
 def test_a_second_apply_changes_nothing_and_is_quick(lab: Lab) -> None:
@@ -223,7 +225,7 @@ def test_what_was_changed_by_hand_is_named_and_put_back(lab: Lab) -> None:
     assert ("priority", "HIGH", "INFO") in {
         (p["name"], p["declared"], p["actual"]) for c in found.json["changes"] for p in c["properties"]
     }
-    assert lab.yiyun("monitor", "apply", "--yes").json["changed"] >= 4
+    assert lab.yiyun("monitor", "apply", "--yes").json["changed"] >= 3, "a template brings its triggers back"
     assert lab.yiyun("monitor", "diff", "--exit-code").json["changes"] == []
 
 
@@ -281,9 +283,9 @@ def test_the_pages_are_in_chinese_and_show_what_is_wrong(lab: Lab, oncall: Zabbi
     material = Material(lab.estate, lab.paths)
     leaf = material.leaves_of(lab.estate.hosts_with("ops")[0])["zabbix-frontend"]
     member = next(h.name for h in lab.estate.hosts_with("db"))
-    lab.on(member, "systemctl", "stop", "mysql")
     browser = started(tmp_path / "profile", leaf.certificate)
     try:
+        lab.on(member, "systemctl", "stop", "mysql")
         eventually(lambda: (member, "mysql-member-out") in open_alerts(oncall), seconds=30)
         browser.set_window_size(1360, 800)
         browser.get(f"{door(lab.estate)}/")
