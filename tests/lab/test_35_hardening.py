@@ -11,7 +11,7 @@ import pytest
 from infra.drivers.lab.hosts import run_in_host
 from infra.verify.probe import probe
 from infra.verify.suites_runner import run_suites
-from tests.lab.harness import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

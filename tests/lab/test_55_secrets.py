@@ -21,8 +21,9 @@ from cryptography import x509
 from infra.reach import run_on, ssh_argv
 from infra.trust.material import Material, unpack
 from tests.lab import hospital
-from tests.lab.harness import ROOT, eventually
+from tests.lab.harness import ROOT
 from tests.lab.load import Load
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,8 +22,9 @@ import pytest
 from infra.drivers.lab.fabric import in_router
 from infra.drivers.lab.names import INTERNET, qualified
 from infra.estate.addresses import elastic_addresses, elastic_name_of_balancer
-from tests.lab.harness import ROOT, eventually
+from tests.lab.harness import ROOT
 from tests.lab.hospital import signed_in
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
