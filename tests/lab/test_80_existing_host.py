@@ -13,8 +13,6 @@ from tests.lab.harness import Lab
 if TYPE_CHECKING:
     from tests.lab.foreign import Foreign
 
-PART = ("infrastructure", "realise", "reach", "foundation", "data", "platform", "verify")
-
 
 @pytest.fixture(scope="module")
 def wider(foreign: Foreign) -> Lab:
@@ -55,10 +53,10 @@ def test_a_data_disk_that_holds_somebody_elses_files_is_refused(wider: Lab, fore
 
 
 def test_it_becomes_a_verified_host_by_the_same_steps(wider: Lab, foreign: Foreign) -> None:
-    answer = up(wider, *PART)
+    answer = up(wider)
     assert answer.code == 0, answer.json
     assert (foreign.data / ".yiyun-owner").read_text() == f"{wider.estate.estate}/{NAME}\n"
-    again = up(wider, "reach", "foundation", "platform")
+    again = up(wider)
     assert (again.code, again.json["changed"]) == (0, 0), again.json
 
 

@@ -12,7 +12,16 @@ from infra.errors import BadInputError, EstateError
 from infra.estate.loading import load_estate
 from infra.estate.matrix import expected_matrix
 from infra.estate.plan import plan_resources
-from infra.existing import LET_IN, believed_keys, contact_argv, fingerprint, keep_key, require_keys
+from infra.existing import (
+    LET_IN,
+    believed_keys,
+    contact_argv,
+    fingerprint,
+    forget_departed,
+    keep_key,
+    learnt_keys,
+    require_keys,
+)
 from infra.inventory import inventory
 from infra.paths import EstatePaths
 from infra.reach import ssh_config
@@ -94,6 +103,16 @@ def test_a_host_key_is_believed_from_the_file_or_a_person_only(tmp_path: Path, p
     keep_key(paths, "b-1", KEY)
     assert believed_keys(estate, paths) == {"a-1": KEY, "b-1": KEY}
     assert paths.learnt_host_keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_machine_that_left_is_a_stranger_when_it_returns(tmp_path: Path, paths: EstatePaths) -> None:
+    both = estate_of(tmp_path, existing("a-1", "10.20.1.60"), existing("b-1", "10.20.1.61"))
+    for name in ("a-1", "b-1"):
+        keep_key(paths, name, KEY)
+    forget_departed(both, paths)
+    assert set(learnt_keys(paths)) == {"a-1", "b-1"}
+    forget_departed(estate_of(tmp_path, existing("a-1", "10.20.1.60")), paths)
+    assert set(learnt_keys(paths)) == {"a-1"}
 
 
 def test_a_fingerprint_is_the_one_openssh_prints(tmp_path: Path) -> None:
