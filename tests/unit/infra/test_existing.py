@@ -161,6 +161,18 @@ def test_between_two_of_them_only_what_is_permitted_is_probed(tmp_path: Path) ->
     assert {c.permitted for c in one} == {True, False}
 
 
+def test_what_a_gateways_group_lets_out_to_one_of_them_is_not_asked_to_be_dropped(tmp_path: Path) -> None:
+    estate = estate_of(tmp_path, existing("app-3", "10.20.1.60"))
+    asked = {
+        (c.sender, c.port, c.via)
+        for c in expected_matrix(estate).checks
+        if c.destination == "app-3" and c.protocol == "tcp" and not c.permitted
+    }
+    assert ("app-2", 8444, "") not in asked, "it may send this for the line"
+    assert ("ops-1", 22, "ops-1") not in asked, "it may send this for the operators"
+    assert {("app-1", 8444, ""), ("db-1", 8444, ""), ("ops-1", 3306, "ops-1"), ("app-2", 23, "")} <= asked
+
+
 def test_why_names_no_group_of_it_and_says_who_decides(tmp_path: Path, paths: EstatePaths) -> None:
     estate = estate_of(tmp_path, existing("app-3", "10.20.1.60"))
     chain = explain(estate, str(tmp_path / "wide.yaml"), paths, "ops-1", "app-3", 22)
