@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.errors import BadInputError, YiyunError
+from infra.errors import BadInputError, RefusedError, YiyunError
 from infra.reach import bastion_of, run_on
 from infra.trust.store import write_private
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SCAN_SECONDS = 5
 CONTACT_SECONDS = 60
+CHANGED_KEY = "Host key verification failed"
 LET_IN = """\
 set -eu
 umask 077
@@ -65,6 +66,14 @@ def learnt_keys(paths: EstatePaths) -> dict[str, str]:
         return {}
     found: dict[str, str] = json.loads(paths.learnt_host_keys.read_text(encoding="utf-8"))
     return found
+
+
+def forget_departed(estate: Estate, paths: EstatePaths) -> None:
+    """Forget the learnt keys of machines that left the estate: one that returns is compared anew."""
+    learnt, here = learnt_keys(paths), {h.name for h in existing_hosts(estate)}
+    if learnt.keys() - here:
+        kept = {name: key for name, key in learnt.items() if name in here}
+        write_private(paths.learnt_host_keys, json.dumps(kept, indent=1, sort_keys=True).encode())
 
 
 def keep_key(paths: EstatePaths, host: str, key: str) -> None:
@@ -108,7 +117,8 @@ def let_operators_in(
 ) -> int:
     """Have every existing machine accept the operators' key for root. Returns how many had to be told.
 
-    Raises YiyunError naming a machine whose own user cannot log in or lacks sudo.
+    Raises YiyunError naming a machine whose own user cannot log in or lacks sudo, RefusedError when it shows
+    another host key than the one believed.
     """
     told = 0
     for host in existing_hosts(estate):
@@ -123,6 +133,12 @@ def let_operators_in(
             timeout=CONTACT_SECONDS,
             check=False,
         )
+        if done.returncode != 0 and CHANGED_KEY in done.stderr:
+            raise RefusedError(
+                f"{host.name} shows another host key than the one believed",
+                hint=f"if it was reinstalled, compare the new one: yiyun host learn {host.name}",
+                where=host.name,
+            )
         if done.returncode != 0:
             raise YiyunError(
                 f"{host.name} does not let {host.access.user} in as root: {_last_line(done.stderr)}",

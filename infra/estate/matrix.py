@@ -103,13 +103,39 @@ def expected_matrix(estate: Estate, seed: int = 0) -> Matrix:
         for port in ports
         for protocol in get_args(Protocol)
     )
-    return Matrix(tuple(c for c in found if c.permitted or _guarded(estate, c)), ports, seed)
+    unguarded = frozenset(h.name for h in estate.hosts if h.exists)
+    let_out = _let_out(estate)
+    return Matrix(
+        tuple(c for c in found if c.permitted or _guarded(c, unguarded, let_out)),
+        ports,
+        seed,
+    )
 
 
-def _guarded(estate: Estate, check: Check) -> bool:
-    """Whether a security group of ours stands between the two: machines that exist already have none."""
-    existing = {h.name for h in estate.hosts if h.exists}
-    return bool(check.via) or not {check.source, check.destination} <= existing
+Leg = tuple[str, str, int, Protocol]
+"""(sender, destination, port, protocol)"""
+
+
+def _guarded(check: Check, unguarded: frozenset[str], let_out: frozenset[Leg]) -> bool:
+    """Whether a security group of ours stands between the two: machines that exist already have none.
+
+    What goes to such a machine is decided by the sender's group alone, and that one does not ask for whom a
+    gateway sends.
+    """
+    if check.destination not in unguarded:
+        return True
+    leg = check.sender, check.destination, check.port, check.protocol
+    return check.sender not in unguarded and leg not in let_out
+
+
+def _let_out(estate: Estate) -> frozenset[Leg]:
+    """What the senders' own groups let out, for whichever of a sender's addresses."""
+    gateways = tuple(line_addresses(estate)) if estate.line is not None else ()
+    return frozenset(
+        (sender, f.destination, f.port.number, f.port.protocol)
+        for f in flows(estate)
+        for sender in ((f.source,) if f.path != "line" else gateways)
+    )
 
 
 def declared_ports(estate: Estate) -> tuple[int, ...]:

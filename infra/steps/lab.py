@@ -9,7 +9,7 @@ from infra.drift.remote import collect
 from infra.drivers.lab.hosts import coming_public_keys, host_public_keys
 from infra.drivers.lab.realise import realise
 from infra.drivers.lab.settings import settings_of, write_settings
-from infra.existing import believed_keys, let_operators_in, require_keys
+from infra.existing import believed_keys, forget_departed, let_operators_in, require_keys
 from infra.reach import wait_reachable, write_ssh_files
 from infra.steps.model import Context, Step
 from infra.trust.material import Material
@@ -45,6 +45,7 @@ def reach(context: Context) -> int:
     the step `survey` need not ask again.
     """
     estate, paths = context.estate, context.paths
+    forget_departed(estate, paths)
     keys = {**host_public_keys(paths), **believed_keys(estate, paths)}
     coming = coming_public_keys(paths)
     changed = write_ssh_files(estate, paths, keys, coming)  # first: a key may be learnt through a bastion

@@ -73,7 +73,8 @@ class Chain:
     protocol: str
     permitted: bool
     route: str
-    estate: tuple[Fact, ...]
+    lines: tuple[Fact, ...]
+    """Where the estate file names both ends."""
     declaration: Fact
     rules: tuple[RuleFact, ...]
     probed: tuple[Probed, ...]
@@ -88,7 +89,7 @@ class Chain:
         """A line a link, for people."""
         word = "permitted" if self.permitted else "denied"
         lines = [f"{self.source} → {self.destination} {self.port}/{self.protocol}: {word}"]
-        lines += [f"  estate       {f.text}  ({f.where})" for f in self.estate]
+        lines += [f"  estate       {f.text}  ({f.where})" for f in self.lines]
         lines.append(f"  route        {self.route}")
         where = f"  ({self.declaration.where})" if self.declaration.where else ""
         lines.append(f"  declaration  {self.declaration.text}{where}")
@@ -131,7 +132,7 @@ def explain(
         protocol=protocol,
         permitted=flow is not None,
         route=_route(estate, source, destination),
-        estate=_estate_facts(estate, source_file, source, destination),
+        lines=_estate_facts(estate, source_file, source, destination),
         declaration=_declaration(estate, flow, destination, port, protocol),
         rules=tuple(_rule_fact(rule, counters) for rule in needed),
         probed=_probed(load_probe(paths.last_probe), source, destination, port, protocol),

@@ -287,7 +287,7 @@ def test_the_pages_are_in_chinese_and_show_what_is_wrong(lab: Lab, oncall: Zabbi
     try:
         lab.on(member, "systemctl", "stop", "mysql")
         eventually(lambda: (member, "mysql-member-out") in open_alerts(oncall), seconds=30)
-        browser.set_window_size(1360, 800)
+        browser.set_window_size(1500, 960)
         browser.get(f"{door(lab.estate)}/")
         browser.find_element(By.ID, "name").send_keys(ONCALL_USER)
         browser.find_element(By.ID, "password").send_keys(material.passwords()["zabbix-oncall"])

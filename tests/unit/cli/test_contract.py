@@ -134,6 +134,15 @@ def test_every_schema_is_a_schema(path: Path) -> None:
     Draft202012Validator.check_schema(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.parametrize("port", ["3306", "22"])
+def test_why_tells_its_whole_chain_within_its_schema(port: str, tmp_path: Path) -> None:
+    done = yiyun("why", "app-1", "db-1", port, "--json", state=tmp_path)
+    result = json.loads(done.stdout)
+    schema = json.loads((SCHEMAS / "why.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(result)
+    assert (result["ok"], result["permitted"]) == (True, port == "3306")
+
+
 def test_every_verb_has_help(tmp_path: Path) -> None:
     listed = yiyun("--help", state=tmp_path).stdout
     for verb in (

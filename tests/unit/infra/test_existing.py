@@ -12,7 +12,16 @@ from infra.errors import BadInputError, EstateError
 from infra.estate.loading import load_estate
 from infra.estate.matrix import expected_matrix
 from infra.estate.plan import plan_resources
-from infra.existing import LET_IN, believed_keys, contact_argv, fingerprint, keep_key, require_keys
+from infra.existing import (
+    LET_IN,
+    believed_keys,
+    contact_argv,
+    fingerprint,
+    forget_departed,
+    keep_key,
+    learnt_keys,
+    require_keys,
+)
 from infra.inventory import inventory
 from infra.paths import EstatePaths
 from infra.reach import ssh_config
@@ -96,6 +105,16 @@ def test_a_host_key_is_believed_from_the_file_or_a_person_only(tmp_path: Path, p
     assert paths.learnt_host_keys.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_machine_that_left_is_a_stranger_when_it_returns(tmp_path: Path, paths: EstatePaths) -> None:
+    both = estate_of(tmp_path, existing("a-1", "10.20.1.60"), existing("b-1", "10.20.1.61"))
+    for name in ("a-1", "b-1"):
+        keep_key(paths, name, KEY)
+    forget_departed(both, paths)
+    assert set(learnt_keys(paths)) == {"a-1", "b-1"}
+    forget_departed(estate_of(tmp_path, existing("a-1", "10.20.1.60")), paths)
+    assert set(learnt_keys(paths)) == {"a-1"}
+
+
 def test_a_fingerprint_is_the_one_openssh_prints(tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(f"{KEY}\n")
     said = subprocess.run(
@@ -140,6 +159,18 @@ def test_between_two_of_them_only_what_is_permitted_is_probed(tmp_path: Path) ->
     assert all(c.permitted for c in both)
     one = [c for c in expected_matrix(estate).checks if (c.source, c.destination) == ("a-1", "db-1")]
     assert {c.permitted for c in one} == {True, False}
+
+
+def test_what_a_gateways_group_lets_out_to_one_of_them_is_not_asked_to_be_dropped(tmp_path: Path) -> None:
+    estate = estate_of(tmp_path, existing("app-3", "10.20.1.60"))
+    asked = {
+        (c.sender, c.port, c.via)
+        for c in expected_matrix(estate).checks
+        if c.destination == "app-3" and c.protocol == "tcp" and not c.permitted
+    }
+    assert ("app-2", 8444, "") not in asked, "it may send this for the line"
+    assert ("ops-1", 22, "ops-1") not in asked, "it may send this for the operators"
+    assert {("app-1", 8444, ""), ("db-1", 8444, ""), ("ops-1", 3306, "ops-1"), ("app-2", 23, "")} <= asked
 
 
 def test_why_names_no_group_of_it_and_says_who_decides(tmp_path: Path, paths: EstatePaths) -> None:

@@ -41,7 +41,7 @@ def test_open_pair_has_estate_lines_declaration_rules_and_counters(paths: Estate
     counters = {"sg:app-1:out:tcp:3306:10.20.2.10/32": 12, "sg:db-1:in:tcp:3306:10.20.1.10/32": 11}
     found = chain(paths, "app-1", "db-1", 3306, counters=counters)
     assert found.permitted
-    for fact, role in zip(found.estate, ("roles: [app]", "roles: [db]"), strict=True):
+    for fact, role in zip(found.lines, ("roles: [app]", "roles: [db]"), strict=True):
         file, _, line = fact.where.rpartition(":")
         assert role in Path(file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
     assert found.declaration.where.startswith("infra/services/data.py:")
@@ -77,7 +77,7 @@ def test_line_needs_the_gateways_way_out_and_a_rule_for_each_line_address(paths:
         ("app-1", "in"),
     ]
     assert {r.text.rpartition(" ")[2] for r in found.rules[2:]} == {"10.20.0.200/32", "10.20.1.201/32"}
-    assert any(fact.text.startswith("line: edge-1") for fact in found.estate)
+    assert any(fact.text.startswith("line: edge-1") for fact in found.lines)
 
 
 def test_hosts_apart_are_stopped_by_the_sources_own_fabric(paths: EstatePaths) -> None:
@@ -103,7 +103,7 @@ def test_the_providers_store_is_asked_about_as_a_host_is(paths: EstatePaths) -> 
         ("s3-cn-north-1", 5, True),
     ]
     assert found.declaration.where.startswith("infra/services/storage.py:")
-    assert any("s3.cn-north-1.lab.yiyun.internal" in f.text for f in found.estate)
+    assert any("s3.cn-north-1.lab.yiyun.internal" in f.text for f in found.lines)
     remote = chain(paths, "ops-1", far, 443)
     assert [r.text.rpartition(" ")[2] for r in remote.rules] == ["100.64.2.10/32", "100.64.1.1/32"]
     refused = chain(paths, "app-1", far, 443)
