@@ -44,9 +44,16 @@ def monitoring_status(estate: Estate, paths: EstatePaths) -> dict[str, Any]:
 
 
 def wait_until_watched(
-    estate: Estate, paths: EstatePaths, progress: Callable[[str], None], *, seconds: float = WATCHED_SECONDS
+    estate: Estate,
+    paths: EstatePaths,
+    progress: Callable[[str], None],
+    *,
+    since: float = 0,
+    seconds: float = WATCHED_SECONDS,
 ) -> None:
     """Wait until every agent has sent its pulse: server and agents take up changes on their own time.
+
+    `since`: Unix seconds; pulses from before do not count.
 
     Raises YiyunError when one does not within `seconds`.
     """
@@ -55,7 +62,7 @@ def wait_until_watched(
 
     def counted() -> tuple[int, int]:
         pulses = zabbix.call("item.get", question)
-        beating = sum(1 for item in pulses if int(item["lastclock"]))
+        beating = sum(1 for item in pulses if int(item["lastclock"]) > since)
         progress(f"{beating} of {len(pulses)} agents have been heard")
         return beating, len(pulses)
 

@@ -20,6 +20,7 @@ from infra.rotation.model import Work
 from infra.rotation.recovery import export_recovery, import_recovery
 from infra.rotation.run import Outcome, choose, plan, rotate
 from infra.trust.material import Material
+from monitoring.keys import MonitoringKeys
 
 app = typer.Typer(help="Passwords, keys and certificates: list, rotate, recover.", no_args_is_help=True)
 
@@ -86,9 +87,9 @@ def secrets_rotate(
                 return
             question = f"Rotate {len(chosen)} secrets of {loaded.estate}?"
             confirm(report, question, yes=yes, destroys=False)
-            outcomes = rotate(
-                Work(loaded, report.source, report.paths, progress), chosen, every, hasten=hasten
-            )
+            told = MonitoringKeys(loaded, report.paths, progress)
+            work = Work(loaded, report.source, report.paths, progress, told)
+            outcomes = rotate(work, chosen, every, hasten=hasten)
         report.fields["rotations"] = [o.as_json() for o in outcomes]
         _show_outcomes(report, outcomes)
 

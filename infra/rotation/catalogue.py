@@ -41,6 +41,7 @@ def catalogue(estate: Estate, stored: Iterable[str] = ()) -> tuple[Entry, ...]:
 def _known(estate: Estate) -> Iterator[Entry]:
     everywhere = tuple(h.name for h in estate.hosts)
     yield from _shared(estate)
+    yield from _own(estate)
     yield from _certificates(estate)
     yield from _tunnels(estate)
     yield Entry(ROOT, "authority", (), everywhere)
@@ -60,6 +61,15 @@ def _shared(estate: Estate) -> Iterator[Entry]:
         users = [s for s in SERVICES if name in {spec.name for spec in s.secrets}]
         hosts = tuple(h.name for h in estate.hosts if set(users) & set(services_of(h)))
         yield Entry(name, kind, tuple(s.name for s in users), hosts)
+
+
+def _own(estate: Estate) -> Iterator[Entry]:
+    """What each host has for itself, a tunnel's keys apart: those belong to a path of the line."""
+    for host in estate.hosts:
+        for service in services_of(host):
+            for spec in service.secrets:
+                if spec.per_host and spec.kind != "tunnel-key":
+                    yield Entry(f"{spec.name}:{host.name}", spec.kind, (service.name,), (host.name,))
 
 
 def _certificates(estate: Estate) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from infra.bundle.build import build_bundle
 from infra.converge import ConvergeRequest, converge
@@ -30,6 +30,18 @@ TAG = "secrets"
 Values = dict[str, str]
 
 
+class Monitoring(Protocol):
+    """What rotations ask of monitoring, which stands above this layer and is handed in."""
+
+    def take_up_keys(self) -> None:
+        """Give Zabbix the keys that the store holds."""
+        ...
+
+    def wait_until_heard(self, *, since: float) -> None:
+        """Wait until every sender was heard after `since` (Unix seconds). Raises YiyunError."""
+        ...
+
+
 @dataclass
 class Work:
     """What phases are given."""
@@ -38,6 +50,7 @@ class Work:
     source: str
     paths: EstatePaths
     progress: Callable[[str], None]
+    monitoring: Monitoring
 
     def material(self) -> Material:
         """The secrets as the store has them now."""

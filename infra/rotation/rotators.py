@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from infra.errors import BadInputError
 from infra.rotation.authority import AUTHORITY, CERTIFICATE
+from infra.rotation.monitored import PRE_SHARED
 from infra.rotation.shared import DATABASE_ACCOUNT, FIELD_KEY, PLATFORM_ACCOUNT, SESSION_KEY
 from infra.rotation.ssh import OPERATOR, SSH_HOST
 from infra.rotation.tunnels import TUNNEL
@@ -23,6 +24,7 @@ ROTATORS: dict[str, Rotator] = {
         CERTIFICATE,
         AUTHORITY,
         TUNNEL,
+        PRE_SHARED,
         SSH_HOST,
         OPERATOR,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import OPERATORS, Caller, Port, SecretSpec, Service
+from infra.services.model import OPERATORS, Caller, Port, SecretFile, SecretSpec, Service
 
 MONITORED_ROLES = ("app", "db", "ora", "ops", "edge")
 """Hosts with an agent. A hospital's own systems are not ours to install on: they are watched from beside."""
@@ -65,7 +65,8 @@ ZABBIX_PROXY = Service(
     units=("zabbix-proxy",),
     data_paths=("/data/zabbix-proxy",),
     owned_files=("/etc/zabbix/yiyun_proxy.conf",),
-    secrets=(SecretSpec("zabbix-proxy-psk", PSK_LENGTH, per_host=True),),
+    secret_files=(SecretFile("/etc/zabbix/proxy.psk", "root", "zabbix", 0o640),),
+    secrets=(SecretSpec("zabbix-proxy-psk", PSK_LENGTH, per_host=True, kind="pre-shared-key"),),
     health="the server heard of it within seconds",
     backup="none: a buffer; the server has what it sent",
 )
@@ -75,7 +76,8 @@ ZABBIX_AGENT = Service(
     purpose="measures its host and sends it: active checks only, so it listens nowhere",
     units=("zabbix-agent2",),
     owned_files=("/etc/zabbix/yiyun_agent2.conf",),
-    secrets=(SecretSpec("zabbix-agent-psk", PSK_LENGTH, per_host=True),),
+    secret_files=(SecretFile("/etc/zabbix/agent.psk", "root", "zabbix", 0o640),),
+    secrets=(SecretSpec("zabbix-agent-psk", PSK_LENGTH, per_host=True, kind="pre-shared-key"),),
     health="the server has its newest values",
 )
 WATCH = Service(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import BucketGrant, Caller, Port, SecretSpec, Service
+from infra.services.model import BucketGrant, Caller, Port, SecretFile, SecretSpec, Service
 
 ATTACHMENTS = "attachments"
 """The platform's bucket of attachments, by its name in the estate."""
@@ -30,7 +30,8 @@ OBJECT_MOUNT = Service(
     purpose="the bucket of attachments as a folder, for the platform",
     units=("yiyun-attachments",),
     owned_files=("/etc/yiyun-attachments/rclone.conf", "/etc/systemd/system/yiyun-attachments.service"),
-    secrets=(SecretSpec(_MOUNT.secret, 40),),
+    secret_files=(SecretFile("/etc/yiyun-attachments/rclone.conf"),),
+    secrets=(SecretSpec(_MOUNT.secret, 40, kind="object-storage-key"),),
     grants=(_MOUNT,),
     health="a mount that answers",
     backup="none: keeps nothing of its own; a file is in the bucket when its writer has closed it",
@@ -42,7 +43,8 @@ OBJECT_COPY = Service(
     purpose="keeps the copies of buckets in the remote region",
     units=("yiyun-object-copy.timer",),
     owned_files=("/etc/yiyun-object-copy/rclone.conf", "/etc/yiyun-object-copy/copies.json"),
-    secrets=(SecretSpec(f"object-{_COPY}", 40),),
+    secret_files=(SecretFile("/etc/yiyun-object-copy/rclone.conf", "root", "yiyun-object-copy", 0o640),),
+    secrets=(SecretSpec(f"object-{_COPY}", 40, kind="object-storage-key"),),
     grants=(
         BucketGrant(_COPY, ATTACHMENTS, "read"),
         BucketGrant(_COPY, ATTACHMENTS, "add", of_copies=True),

@@ -40,6 +40,7 @@ WAYS = [
     "leaf:app-1/proxy",
     "wireguard:ops-1",
     "ssh-host:ora-1",
+    "zabbix-agent-psk:db-2",
 ]
 EVERY_WAY = [
     "database-account",
@@ -47,6 +48,7 @@ EVERY_WAY = [
     "app-session",
     "certificate",
     "tunnel-key",
+    "pre-shared-key",
     "ssh-host-key",
     "operator-key",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyrage
 import pytest
@@ -38,9 +38,23 @@ class KilledError(YiyunError):
     """Stands for a kill: nothing after it runs."""
 
 
+class NotedMonitoring:
+    """Notes what it is asked, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def take_up_keys(self) -> None:
+        self.asked.append("take up")
+
+    def wait_until_heard(self, *, since: float) -> None:
+        assert since > 0
+        self.asked.append("heard")
+
+
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    made = Work(LAB, "lab", EstatePaths("lab", tmp_path), lambda _: None)
+    made = Work(LAB, "lab", EstatePaths("lab", tmp_path), lambda _: None, NotedMonitoring())
     made.material().passwords()
     made.material().root()
     for host in LAB.hosts:
@@ -133,6 +147,21 @@ def test_the_line_changes_one_path_at_a_time() -> None:
     batches = by_path([e for e in EVERY if e.kind == "tunnel-key"])
     assert len(batches) == 2
     assert all(len({h for e in batch for h in e.hosts}) == 2 for batch in batches)
+
+
+def test_a_pre_shared_key_changes_at_both_ends_and_is_heard(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = cast("NotedMonitoring", work.monitoring).asked
+    monkeypatch.setattr(Work, "converge", lambda _, hosts=(): asked.append(" ".join(hosts)))
+    name, host = "zabbix-agent-psk:db-2", LAB.host("db-2")
+    old = work.material().host_secrets(host)["zabbix-agent-psk"]
+    (outcome,) = run.rotate(work, entries(name), EVERY, hasten=False)
+    assert (outcome.kind, outcome.status) == ("pre-shared-key", "rotated")
+    assert asked == ["take up", "db-2", "heard"]
+    new = work.material().host_secrets(host)["zabbix-agent-psk"]
+    assert new != old
+    assert len(new) == len(old) == 64
 
 
 def test_every_kind_has_a_rule_with_a_source_and_a_date() -> None:
