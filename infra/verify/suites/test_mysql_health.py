@@ -25,9 +25,3 @@ def test_says_online_and_ready(on: Machine) -> None:
 def test_runs_as_a_user_of_its_own(on: Machine) -> None:
     shown = on.shell.run("systemctl show --property=User --value yiyun-mysql-health")
     assert shown.stdout.strip() not in {"", "root", "mysql"}
-
-
-def test_its_password_is_for_root_only(on: Machine) -> None:
-    found = on.shell.file("/etc/yiyun/mysql-health.password")
-    assert found.user == "root"
-    assert not found.mode & 0o077
