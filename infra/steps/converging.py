@@ -26,8 +26,11 @@ FOUND = "survey"
 def look(context: Context) -> int:
     """Find what differs on the hosts and put right what no role names. Returns how many things that were."""
     found = surveyed(context)
-    kept = keep_by_hand(found, context.paths)
-    return kept + sum(1 for item in found.mended if item["ok"])
+    return keep_by_hand(found, context.paths) + _put_right(found)
+
+
+def _put_right(found: Survey) -> int:
+    return sum(1 for item in found.mended if item["ok"])
 
 
 def surveyed(context: Context) -> Survey:
@@ -59,11 +62,11 @@ def tier(*tags: str) -> Callable[[Context], int]:
     """The step that runs the parts of these tiers, each where something differs."""
 
     def run(context: Context) -> int:
+        looked_before = FOUND in context.results
         parts = tuple(p for p in read_parts(playbooks_folder()) if p.tier in tags)
         wanted = _wanted(context, parts)
-        if not wanted:
-            return 0
-        return _run(context, parts, wanted)
+        put_right = 0 if looked_before else _put_right(surveyed(context))
+        return put_right + (_run(context, parts, wanted) if wanted else 0)
 
     return run
 
