@@ -15,7 +15,7 @@ import psutil
 import typer
 
 from tests.endurance.footprint import Footprint, difference, footprint
-from tests.endurance.plan import Kill, Verb, draw
+from tests.endurance.plan import WORDS, Kill, Verb, draw
 from tests.endurance.strike import Lives, observe, strike
 from tests.lab.harness import ESTATE_FILE, ROOT, Lab
 
@@ -31,13 +31,16 @@ def main(
     ] = ESTATE_FILE,
     minutes: Annotated[int, typer.Option(help="Begin no kill after so many minutes.")] = 170,
 ) -> None:
-    """Bring a lab up, kill runs, compare. Exit 1 when any run left something or could not be completed."""
+    """Bring a lab up, kill runs, compare. Exit 1 when any run left something or could not be completed.
+
+    A result file of the same seed is gone on with: its kills are not repeated.
+    """
     lab, began = Lab(estate), time.monotonic()
     complete(lab, "up")
     lives = learn(lab)
     clean = footprint(lab.paths)
-    results: list[dict[str, Any]] = []
-    for kill in draw(seed, kills):
+    results = earlier(out, seed)
+    for kill in draw(seed, kills)[len(results) :]:
         if time.monotonic() - began > 60 * minutes:
             break
         results.append(one(lab, kill, lives, clean))
@@ -49,11 +52,18 @@ def main(
     raise typer.Exit(1 if bad or len(results) < kills else 0)
 
 
+def earlier(out: Path, seed: int) -> list[dict[str, Any]]:
+    """Results of earlier runs with the same seed."""
+    if not out.exists():
+        return []
+    document = json.loads(out.read_text(encoding="utf-8"))
+    return document["results"] if document["seed"] == seed else []
+
+
 def complete(lab: Lab, verb: Verb) -> float:
     """Run a verb to its end. Returns seconds; AssertionError when it fails."""
     began = time.monotonic()
-    yes = () if verb == "lab stop" else ("--yes",)
-    answer = lab.yiyun(*verb.split(), *yes, seconds=SECONDS)
+    answer = lab.yiyun(*(w for w in WORDS[verb] if w != "--full"), seconds=SECONDS)
     assert answer.code == 0, answer.json
     return round(time.monotonic() - began, 1)
 
@@ -98,6 +108,7 @@ def write(
     ).stdout.strip()
     document = {
         "command": f"tests/endure --kills {wanted} --seed {seed}",
+        "seed": seed,
         "commit": commit,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {

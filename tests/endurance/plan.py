@@ -11,6 +11,13 @@ Victim = Literal["command", "engine", "playbook", "group"]
 
 WEIGHTS: dict[Verb, int] = {"up": 4, "lab up": 3, "lab stop": 2, "destroy": 1}
 """How often each verb is drawn; `destroy` is rare because building again takes minutes."""
+WORDS: dict[Verb, tuple[str, ...]] = {
+    "up": ("up", "--full", "--yes"),
+    "lab up": ("lab", "up", "--yes"),
+    "lab stop": ("lab", "stop"),
+    "destroy": ("destroy", "--yes"),
+}
+"""How each verb is called. `--full`: every role runs, so that a kill meets work."""
 VICTIMS: dict[Verb, tuple[Victim, ...]] = {
     "up": ("command", "engine", "playbook", "group"),
     "lab up": ("command", "playbook", "group"),

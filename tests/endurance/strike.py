@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.endurance.plan import WORDS
 from tests.lab.harness import ROOT
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ class Struck:
 
 def start(lab: Lab, verb: Verb) -> subprocess.Popen[bytes]:
     """Start a verb in a process group of its own."""
-    yes = () if verb == "lab stop" else ("--yes",)
-    argv = [sys.executable, "-m", "cli.main", *verb.split(), *yes, "--estate", str(lab.source), "--json"]
+    argv = [sys.executable, "-m", "cli.main", *WORDS[verb], "--estate", str(lab.source), "--json"]
     return subprocess.Popen(
         argv,
         cwd=ROOT,
