@@ -112,6 +112,8 @@ def test_a_store_that_is_away_gives_errors_in_time_and_recovers_by_itself(lab: L
 def test_a_killed_mount_comes_back_and_hides_nothing(lab: Lab) -> None:
     lab.on("app-2", "systemctl", "kill", "--signal=SIGKILL", "yiyun-attachments")
     eventually(lambda: try_on(lab, "app-2", f"mountpoint -q {FOLDER} && ls {FOLDER}")[0], seconds=20)
+    as_platform = "nsenter --mount --target $(systemctl show --property=MainPID --value yiyun-app)"
+    assert try_on(lab, "app-2", f"{as_platform} ls {FOLDER}")[0], "the platform sees the mount that came back"
 
 
 def upload(lab: Lab, record: str, content: bytes, name: str) -> httpx.Response:

@@ -145,6 +145,15 @@ def open_kernel_settings(pid: int) -> None:
     run(["nsenter", f"--target={pid}", "--mount", "--net", "sh", "-c", script], check=False)
 
 
+def share_mounts(pid: int) -> None:
+    """Let units with mounts of their own see what is mounted later, as on a machine of its own.
+
+    systemd makes the root shared on real machines and leaves it to the maker of a container; without it a
+    bucket's mount that comes back stays dead for a service that was started before.
+    """
+    run(["nsenter", f"--target={pid}", "--mount", "mount", "--make-rshared", "/"], check=False)
+
+
 def enter_command(pid: int, argv: Sequence[str]) -> list[str]:
     """The command that runs `argv` inside the machine whose first process is `pid`."""
     return [
