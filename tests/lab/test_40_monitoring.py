@@ -93,7 +93,7 @@ def test_every_host_of_the_estate_is_monitored_and_available(lab: Lab, oncall: Z
     wanted = {h.name for h in lab.estate.hosts}
     eventually(
         lambda: {n for n, state in available().items() if state == "1"} == wanted - agentless,
-        seconds=90,
+        seconds=SETTLE_SECONDS,
         every=1.0,
     )
     assert set(available()) == wanted
