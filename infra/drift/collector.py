@@ -30,6 +30,7 @@ LEFT_OUT = (
     *("/etc/passwd*", "/etc/shadow*", "/etc/group*", "/etc/gshadow*", "/etc/subuid*", "/etc/subgid*"),
     # written by the system as it runs
     *("/etc/.pwd.lock", "/etc/.updated", "/etc/mtab", "/etc/ld.so.cache", "/etc/adjtime", "/etc/resolv.conf"),
+    "/etc/audit/audit.rules",  # made at boot from rules.d, which is looked at
     *("/etc/ssl/certs/*", "/etc/alternatives/*", "/etc/rc?.d/*", "/usr/local/share/man/*", "*/__pycache__"),
     *("*/__pycache__/*", "*.pyc"),
     # what `systemctl enable` and `mask` make is read as the units' state
