@@ -81,25 +81,14 @@ def quiet(oncall: Zabbix) -> Iterator[None]:
     eventually(lambda: settled(oncall), seconds=SETTLE_SECONDS, every=1.0)
 
 
-def test_every_host_of_the_estate_is_monitored_and_available(lab: Lab, oncall: Zabbix) -> None:
-    question = {"output": ["host", "status", "active_available", "maintenance_status"]}
-
-    def available() -> dict[str, str]:
-        return {
-            h["host"]: h["active_available"] for h in oncall.call("host.get", question) if h["status"] == "0"
-        }
-
-    agentless = {h.name for h in lab.estate.hosts if "hospital" in h.roles}
-    wanted = {h.name for h in lab.estate.hosts}
-    eventually(
-        lambda: {n for n, state in available().items() if state == "1"} == wanted - agentless,
-        seconds=SETTLE_SECONDS,
-        every=1.0,
-    )
-    assert set(available()) == wanted
-    for host in agentless:
+def test_every_host_of_the_estate_is_monitored_and_heard(lab: Lab, oncall: Zabbix) -> None:
+    """By its values: Zabbix's own mark of active agents stays "unknown" for some hosts of a new lab."""
+    watched = oncall.call("host.get", {"output": ["host"], "filter": {"status": 0}})
+    assert {h["host"] for h in watched} == {h.name for h in lab.estate.hosts}
+    for host in lab.estate.hosts:
+        key = "net.tcp.service[ssh,,22]" if "hospital" in host.roles else PING
         assert eventually(
-            lambda h=host: values_since(oncall, h, "net.tcp.service[ssh,,22]", time.time() - 30), seconds=60
+            lambda h=host.name, k=key: values_since(oncall, h, k, time.time() - 30), seconds=60, every=1.0
         )
 
 
