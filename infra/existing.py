@@ -72,14 +72,16 @@ def forget_departed(estate: Estate, paths: EstatePaths) -> None:
     """Forget the learnt keys of machines that left the estate: one that returns is compared anew."""
     learnt, here = learnt_keys(paths), {h.name for h in existing_hosts(estate)}
     if learnt.keys() - here:
-        kept = {name: key for name, key in learnt.items() if name in here}
-        write_private(paths.learnt_host_keys, json.dumps(kept, indent=1, sort_keys=True).encode())
+        _write_learnt(paths, {name: key for name, key in learnt.items() if name in here})
 
 
 def keep_key(paths: EstatePaths, host: str, key: str) -> None:
     """Believe this host key from now on."""
-    text = json.dumps({**learnt_keys(paths), host: key}, indent=1, sort_keys=True)
-    write_private(paths.learnt_host_keys, text.encode())
+    _write_learnt(paths, {**learnt_keys(paths), host: key})
+
+
+def _write_learnt(paths: EstatePaths, keys: dict[str, str]) -> None:
+    write_private(paths.learnt_host_keys, json.dumps(keys, indent=1, sort_keys=True).encode())
 
 
 def offered_key(estate: Estate, paths: EstatePaths, host: Host) -> str:

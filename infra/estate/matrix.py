@@ -13,7 +13,7 @@ from infra.services.catalogue import services_of
 from infra.services.model import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from infra.estate.flows import Flow
     from infra.estate.model import Estate, Host
@@ -104,12 +104,8 @@ def expected_matrix(estate: Estate, seed: int = 0) -> Matrix:
         for protocol in get_args(Protocol)
     )
     unguarded = frozenset(h.name for h in estate.hosts if h.exists)
-    let_out = _let_out(estate)
-    return Matrix(
-        tuple(c for c in found if c.permitted or _guarded(c, unguarded, let_out)),
-        ports,
-        seed,
-    )
+    let_out = _let_out(estate, permitted.values())
+    return Matrix(tuple(c for c in found if c.permitted or _guarded(c, unguarded, let_out)), ports, seed)
 
 
 Leg = tuple[str, str, int, Protocol]
@@ -128,12 +124,12 @@ def _guarded(check: Check, unguarded: frozenset[str], let_out: frozenset[Leg]) -
     return check.sender not in unguarded and leg not in let_out
 
 
-def _let_out(estate: Estate) -> frozenset[Leg]:
+def _let_out(estate: Estate, permitted: Iterable[Flow]) -> frozenset[Leg]:
     """What the senders' own groups let out, for whichever of a sender's addresses."""
-    gateways = tuple(line_addresses(estate)) if estate.line is not None else ()
+    gateways = tuple(line_addresses(estate))
     return frozenset(
         (sender, f.destination, f.port.number, f.port.protocol)
-        for f in flows(estate)
+        for f in permitted
         for sender in ((f.source,) if f.path != "line" else gateways)
     )
 

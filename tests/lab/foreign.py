@@ -165,7 +165,6 @@ def _plug(lab: Lab) -> None:
 
 def _settle(paths: EstatePaths, machine: Machine) -> None:
     container = hosts.containers(OWNER)[qualified(OWNER, NAME)]
-    hosts.open_kernel_settings(container.pid)
-    hosts.share_mounts(container.pid)
+    hosts.open_up(container.pid)
     hosts.wait_until_up(OWNER, [machine.thing])
     subprocess.run(hosts.enter_command(container.pid, ["systemctl", "is-active", "ssh"]), check=True)

@@ -82,8 +82,7 @@ def test_verify_names_it_as_unguarded(wider: Lab) -> None:
 def test_leaving_the_estate_leaves_it_running(lab: Lab, foreign: Foreign) -> None:
     before = foreign.container
     assert before is not None
-    for step in ("infrastructure", "realise", "reach"):
-        assert lab.yiyun("up", "--yes", "--only", step).code == 0
+    assert up(lab, "infrastructure", "realise", "reach").code == 0
     after = foreign.container
     assert after is not None
     assert (after.pid, after.state) == (before.pid, "running")

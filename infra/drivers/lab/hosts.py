@@ -133,7 +133,13 @@ def remove_containers(names: Iterable[str]) -> None:
         run(["podman", "rm", "--force", "--time=20", "--ignore", *listed], timeout=300)
 
 
-def open_kernel_settings(pid: int) -> None:
+def open_up(pid: int) -> None:
+    """Give a host that has just started what a machine of its own has."""
+    _open_kernel_settings(pid)
+    _share_mounts(pid)
+
+
+def _open_kernel_settings(pid: int) -> None:
     """Let a running host set its own network settings: /proc/sys/net is its namespace's, nobody else's.
 
     podman mounts all of /proc/sys read-only; the rest of it, which is this machine's, stays so.
@@ -145,7 +151,7 @@ def open_kernel_settings(pid: int) -> None:
     run(["nsenter", f"--target={pid}", "--mount", "--net", "sh", "-c", script], check=False)
 
 
-def share_mounts(pid: int) -> None:
+def _share_mounts(pid: int) -> None:
     """Let units with mounts of their own see what is mounted later, as on a machine of its own.
 
     systemd makes the root shared on real machines and leaves it to the maker of a container; without it a

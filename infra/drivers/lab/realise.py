@@ -177,8 +177,7 @@ def _start(paths: EstatePaths, wanted: list[Machine], progress: Progress) -> lis
                 hint="yiyun doctor checks what machines need here",
             )
         if machine.systemd:
-            hosts.open_kernel_settings(container.pid)
-            hosts.share_mounts(container.pid)
+            hosts.open_up(container.pid)
     hosts.wait_until_up(paths.estate, [m.thing for m in missing if m.systemd])
     return [m.thing for m in missing]
 
