@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 def steps_of(estate: Estate) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified and watched, in order."""
-    monitoring = Step(
-        "monitoring", "hosts, templates and alerts in Zabbix, derived from the estate", _monitoring
+    return steps_below(
+        estate,
+        monitored=Step(
+            "monitoring", "hosts, templates and alerts in Zabbix, derived from the estate", _monitored
+        ),
+        heard=Step("watched", "every agent has been heard", _heard),
+        zabbix=monitoring_status,
     )
-    return steps_below(estate, monitoring, zabbix=monitoring_status)
 
 
-def _monitoring(context: Context) -> int:
-    changes = apply(context.estate, context.paths, context.progress)
-    if changes:
-        wait_until_watched(context.estate, context.paths, context.progress)
-    return len(changes)
+def _monitored(context: Context) -> int:
+    return len(apply(context.estate, context.paths, context.progress))
+
+
+def _heard(context: Context) -> int:
+    wait_until_watched(context.estate, context.paths, context.progress)
+    return 0

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from infra.status import AskMonitoring
 
 
-def steps_of(estate: Estate, *before_proof: Step, zabbix: AskMonitoring) -> tuple[Step, ...]:
+def steps_of(estate: Estate, *, monitored: Step, heard: Step, zabbix: AskMonitoring) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified, in order.
 
-    `before_proof`: steps of layers above this one, run between configuration and proof.
-    `zabbix`: how those layers ask the monitoring.
+    `monitored`, `heard`: the layer above fills Zabbix, and waits for its agents. Between the two other work
+    is done: an agent that was refused asks again only after a minute.
+    `zabbix`: how that layer asks the monitoring.
     """
     prepare = (
         Step("machine", "what this machine must have", machine),
@@ -55,7 +56,9 @@ def steps_of(estate: Estate, *before_proof: Step, zabbix: AskMonitoring) -> tupl
         Step("platform", "the database router, the platform, the proxies", tier("app")),
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
         Step("zabbix", "monitoring's database, server, pages, proxy and agents", tier("zabbix")),
+        monitored,
         Step("hardening", "what a host offers, records and refuses", tier("hardening")),
+        heard,
     )
     proof = (Step("verify", "every check of every role, and the all-pairs probe", partial(prove, zabbix)),)
     if estate.provider != "lab":
@@ -63,7 +66,7 @@ def steps_of(estate: Estate, *before_proof: Step, zabbix: AskMonitoring) -> tupl
             f"the provider {estate.provider} is not available yet",
             hint="use the lab: yiyun up --estate lab",
         )
-    return (*prepare, *provision, *configure, *before_proof, *proof)
+    return (*prepare, *provision, *configure, *proof)
 
 
 def _programs(context: Context) -> int:
