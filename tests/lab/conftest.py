@@ -10,6 +10,7 @@ import pytest
 from tests.lab import trouble
 from tests.lab.foreign import Foreign, build, remove
 from tests.lab.harness import Lab
+from tests.lab.leaks import ProcessWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ KEEP = os.environ.get("YIYUN_TEST_KEEP", "") not in ("", "0")
 """For developers: use the lab that is there, and leave it for the next run."""
 
 _STORY = pytest.StashKey[trouble.Story]()
+_WATCH = pytest.StashKey[ProcessWatch]()
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         return
     lab.yiyun("lab", "down", "--yes")
     try:
-        request.config.stash[_STORY] = trouble.bring_up(lab)
+        with ProcessWatch() as watch:
+            request.config.stash[_STORY] = trouble.bring_up(lab)
+        request.config.stash[_WATCH] = watch
         yield lab
     finally:
         assert lab.yiyun("lab", "down", "--yes").code == 0
@@ -44,6 +48,16 @@ def story(lab: Lab, request: pytest.FixtureRequest) -> trouble.Story:
     if told is None:
         pytest.skip("a kept lab was not interrupted on its way up: unset YIYUN_TEST_KEEP")
     return told
+
+
+@pytest.fixture(scope="session")
+def processes(lab: Lab, request: pytest.FixtureRequest) -> ProcessWatch:
+    """What every process was given while all roles ran: on the way up, or again on a kept lab."""
+    watch = request.config.stash.get(_WATCH, None)
+    if watch is None:
+        with ProcessWatch() as watch:
+            assert lab.yiyun("up", "--full", "--yes", seconds=2400).code == 0
+    return watch
 
 
 @pytest.fixture(scope="session")

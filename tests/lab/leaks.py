@@ -15,18 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from infra.trust.material import Material
 from infra.trust.store import key_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from types import TracebackType
 
     from tests.lab.harness import Lab
 
 SHORTEST = 16
 """Characters of a form that cannot be there by chance."""
-SAMPLE_SECONDS = 0.15
+SAMPLE_SECONDS = 0.2
 BIGGEST = 64 << 20
 """Larger files are databases' own logs and disks; what they hold is encrypted or hashed by the server."""
 
@@ -106,13 +108,12 @@ def files_with(folders: Iterable[Path], needles: dict[bytes, str]) -> dict[Path,
 class ProcessWatch:
     """Looks again and again at the arguments and environment of every process, inside the hosts too.
 
-    The hosts' processes are processes of this machine's kernel, seen from here.
+    The hosts' processes are processes of this machine's kernel, seen from here. What they were given is kept,
+    so that it can be searched for secrets that were made only later.
     """
 
-    needles: dict[bytes, str]
-    allowed: tuple[tuple[str, str], ...] = ()
-    """(program's name, `environ` or `cmdline`) that may hold one."""
-    found: set[str] = field(default_factory=set[str])
+    given: dict[bytes, set[tuple[str, str]]] = field(default_factory=dict[bytes, set[tuple[str, str]]])
+    """Text → (program's name, `environ` or `cmdline`) where it was seen."""
     looks: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -127,28 +128,41 @@ class ProcessWatch:
         self._stop.set()
         self._thread.join()
 
+    def holding(self, needles: dict[bytes, str], allowed: Collection[tuple[str, str]] = ()) -> set[str]:
+        """Which process was given which secret, but for those `allowed` to have one."""
+        pattern = re.compile(b"|".join(re.escape(n) for n in needles))
+        hits = {text: hit for text in self.given if (hit := pattern.search(text))}
+        return {
+            f"{part} of {name}: {needles[hit.group()]}"
+            for text, hit in hits.items()
+            for name, part in self.given[text]
+            if (name, part) not in allowed
+        }
+
     def _watch(self) -> None:
-        pattern = re.compile(b"|".join(re.escape(n) for n in self.needles))
-        own = {os.getpid()}
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[int, bytes]] = set()
         while not self._stop.is_set():
             began = time.monotonic()
-            for folder in Path("/proc").iterdir():
-                if folder.name.isdigit() and int(folder.name) not in own:
-                    self._look(folder, pattern, seen)
+            for number in psutil.pids():
+                if number != os.getpid():
+                    self._look(number, seen)
             self.looks += 1
             self._stop.wait(max(0.0, SAMPLE_SECONDS - (time.monotonic() - began)))
 
-    def _look(self, folder: Path, pattern: re.Pattern[bytes], seen: set[tuple[str, str]]) -> None:
+    def _look(self, number: int, seen: set[tuple[int, bytes]]) -> None:
         try:
-            stamp = (folder.name, folder.joinpath("cmdline").read_bytes()[:200].hex())
+            arguments = _read(number, "cmdline")
+            stamp = (number, arguments[:200])
             if stamp in seen:
                 return
             seen.add(stamp)
-            name = folder.joinpath("comm").read_text(encoding="utf-8").strip()
-            for part in ("cmdline", "environ"):
-                hit = pattern.search(folder.joinpath(part).read_bytes())
-                if hit and (name, part) not in self.allowed:
-                    self.found.add(f"{part} of {name}: {self.needles[hit.group()]}")
+            name = _read(number, "comm").decode(errors="replace").strip()
+            for part, text in (("cmdline", arguments), ("environ", _read(number, "environ"))):
+                self.given.setdefault(text, set()).add((name, part))
         except OSError:
             return
+
+
+def _read(number: int, part: str) -> bytes:
+    with open(f"/proc/{number}/{part}", "rb") as file:  # noqa: PTH123  some thousand times a second
+        return file.read()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra.bundle.build import build_bundle
-from infra.converge import ConvergeRequest, converge
 from infra.reach import run_on
 from infra.services.catalogue import services_of
 from infra.trust.material import Material
@@ -45,7 +44,7 @@ PROCESSES = (("versitygw", "environ"),)
 
 @dataclass
 class Seen:
-    """What was said and run while the estate converged and rotated."""
+    """What was said, and what processes were given, while the estate came up and a secret was rotated."""
 
     secrets: dict[str, str]
     processes: set[str] = field(default_factory=set[str])
@@ -54,21 +53,20 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(lab: Lab) -> Seen:
-    """Converge everything and rotate a planted secret, watching every process meanwhile."""
+def seen(lab: Lab, processes: ProcessWatch) -> Seen:
+    """Rotate a planted secret, watching every process meanwhile; then say what there is to say."""
+    secrets = values(lab)
     plant(lab)
-    result = Seen(values(lab))
+    result = Seen(secrets | values(lab))
     assert any(MARKER in value for value in result.secrets.values())
-    needles = all_forms(result.secrets)
-    with ProcessWatch(needles, PROCESSES) as watch:
+    with ProcessWatch() as watch:
         result.said["rotate"] = said_by(lab, "secrets", "rotate", PLANTED, "--yes")
-        bundle = build_bundle(lambda _: None)
-        request = ConvergeRequest(extra={"yiyun_bundle": str(bundle.path)})
-        converge(lab.paths, str(lab.source), request, lambda _: None)
         for words in (["secrets", "list"], ["status"], ["verify", "--no-probe"], ["preview"]):
             result.said[" ".join(words)] = said_by(lab, *words)
     result.secrets |= values(lab)
-    result.processes, result.looks = watch.found, watch.looks
+    needles = all_forms(result.secrets)
+    result.processes = processes.holding(needles, PROCESSES) | watch.holding(needles, PROCESSES)
+    result.looks = processes.looks + watch.looks
     return result
 
 
@@ -93,17 +91,17 @@ def said_by(lab: Lab, *words: str) -> str:
 
 def test_no_process_was_given_a_secret(seen: Seen) -> None:
     print(f"every process looked at {seen.looks} times")  # noqa: T201
-    assert seen.looks > 20
+    assert seen.looks > 100
     assert sorted(seen.processes) == []
 
 
 def test_the_watch_sees_a_planted_argument_and_environment() -> None:
-    needles = all_forms({"planted": MARKER})
     script = ["sh", "-c", "sleep 2; true"]
-    with ProcessWatch(needles) as watch:
+    with ProcessWatch() as watch:
         subprocess.run([*script, MARKER], check=True)
         subprocess.run(script, env={"HIDDEN": MARKER}, check=True)
-    assert {found.split()[0] for found in watch.found} == {"cmdline", "environ"}
+    found = watch.holding(all_forms({"planted": MARKER}))
+    assert {one.split()[0] for one in found} == {"cmdline", "environ"}
 
 
 def test_no_command_says_a_secret(seen: Seen) -> None:
