@@ -97,6 +97,7 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
         "yiyun_host_secrets": material.host_secrets(host),
         "yiyun_wall": wall_of(estate, host).as_variables(),
         "yiyun_owned_files": sorted({path for s in services_of(host) for path in s.owned_files}),
+        "yiyun_sign_in_users": list(host.sign_in_users),
         "yiyun_jump_targets": jump_targets(estate, host),
     }
     if host.exists:

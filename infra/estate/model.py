@@ -102,6 +102,11 @@ class Host(Part):
         """How it is reached when it exists already."""
         return self.ssh or Access()
 
+    @property
+    def sign_in_users(self) -> tuple[str, ...]:
+        """Who signs in by SSH: root, and on a machine that exists already the user that let root in."""
+        return tuple(dict.fromkeys(("root", self.access.user)))
+
 
 class LoadBalancer(Part):
     """A load balancer that forwards one public port to a service's port on its hosts."""

@@ -62,12 +62,6 @@ def read(path: Path) -> str | None:
         return None
 
 
-def sudo() -> str:
-    """All of sudo's rules."""
-    files = [Path("/etc/sudoers"), *sorted(Path("/etc/sudoers.d").glob("*"))]
-    return "\n".join(read(path) or "" for path in files)
-
-
 def accounts() -> dict[str, int]:
     """Account → its number."""
     lines = (read(Path("/etc/passwd")) or "").splitlines()

@@ -98,13 +98,13 @@ def test_ssh_forwards_nothing_but_a_bastions_jumps(on: Machine) -> None:
 
 @access
 def test_only_named_users_sign_in_and_nobody_becomes_root_without_a_word(on: Machine) -> None:
-    assert on.facts["sshd"]["allowusers"] == "root"
+    named = set(on.declared.sign_in_users)
+    assert set(on.facts["sshd"]["allowusers"].split()) == named
     rules = on.facts["sudo"]
     assert "use_pty" in rules
     assert "logfile=" in rules
-    unasked = [
-        line for line in rules.splitlines() if "NOPASSWD" in line and not line.lstrip().startswith("#")
-    ]
+    granted = [line.split() for line in rules.splitlines() if "NOPASSWD" in line]
+    unasked = [words for words in granted if not words[0].startswith("#") and words[0] not in named]
     assert not unasked, unasked
     assert [name for name, uid in on.facts["accounts"].items() if uid == 0] == ["root"]
 

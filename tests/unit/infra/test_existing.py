@@ -62,6 +62,13 @@ def test_nothing_is_made_of_it_and_others_are_told_of_it(tmp_path: Path) -> None
     assert "app-3" in {b.host for b in getattr(listener, "backends")}  # noqa: B009
 
 
+def test_its_owners_user_may_go_on_signing_in_and_nobody_else(tmp_path: Path, paths: EstatePaths) -> None:
+    estate = estate_of(tmp_path, existing("app-3", "10.20.1.60", ", ssh: {user: admin, key_file: /k}"))
+    hostvars = inventory(estate, Material(estate, paths))["_meta"]["hostvars"]
+    assert hostvars["app-3"]["yiyun_sign_in_users"] == ["root", "admin"]
+    assert hostvars["app-1"]["yiyun_sign_in_users"] == ["root"]
+
+
 def test_it_does_not_count_towards_the_expected_size(tmp_path: Path) -> None:
     assert estate_of(tmp_path, existing("app-3", "10.20.1.60")).host("app-3").exists
 
