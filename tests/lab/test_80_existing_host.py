@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from infra.existing import fingerprint
-from tests.lab.foreign import NAME
+from infra.reach import ssh_argv
+from tests.lab.foreign import NAME, USER
 from tests.lab.harness import Lab
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def test_it_becomes_a_verified_host_by_the_same_steps(wider: Lab, foreign: Forei
     assert (foreign.data / ".yiyun-owner").read_text() == f"{wider.estate.estate}/{NAME}\n"
     again = up(wider)
     assert (again.code, again.json["changed"]) == (0, 0), again.json
+    assert_its_owner_still_gets_in(wider, foreign)
 
 
 def test_status_and_why_show_it_and_say_who_guards_it(wider: Lab) -> None:
@@ -87,3 +90,12 @@ def test_leaving_the_estate_leaves_it_running(lab: Lab, foreign: Foreign) -> Non
     assert after is not None
     assert (after.pid, after.state) == (before.pid, "running")
     assert (foreign.root / "etc/yiyun/tls/ca.crt").exists()
+
+
+def assert_its_owner_still_gets_in(wider: Lab, foreign: Foreign) -> None:
+    argv = ssh_argv(wider.paths, NAME, ["sudo", "-n", "id", "-u"])
+    as_owner = ["-l", USER, "-i", str(foreign.key), "-o", "ControlPath=none"]
+    done = subprocess.run(
+        [argv[0], *as_owner, *argv[1:]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "0\n", done.stderr
