@@ -43,7 +43,7 @@ def surveyed(context: Context) -> Survey:
         read_parts(playbooks_folder()),
         inventory(context.estate, material),
         playbooks_folder(),
-        _identity(_bundle(context)),
+        _identity(bundle_of(context)),
     )
     states = context.results.get("states")
     found = survey(
@@ -91,14 +91,15 @@ def _run(context: Context, parts: tuple[Part, ...], wanted: Mapping[str, frozens
     request = ConvergeRequest(
         tags=tuple(f"{PREFIX}{p.name}" for p in parts if p.name in chosen),
         limit=tuple(wanted),
-        extra={"yiyun_bundle": str(_bundle(context).path)},
+        extra={"yiyun_bundle": str(bundle_of(context).path)},
     )
     result = converge(context.paths, context.source, request, context.progress)
     recorded(found, context.estate, context.paths, ran, manifests(result.names))
     return result.changed
 
 
-def _bundle(context: Context) -> Bundle:
+def bundle_of(context: Context) -> Bundle:
+    """What the hosts are installed from: of the step `bundle`, or built now."""
     bundle = context.results.get("bundle")
     if not isinstance(bundle, Bundle):
         bundle = context.results["bundle"] = build_bundle(context.progress)

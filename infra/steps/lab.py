@@ -11,6 +11,7 @@ from infra.drivers.lab.realise import realise
 from infra.drivers.lab.settings import settings_of, write_settings
 from infra.existing import believed_keys, forget_departed, let_operators_in, require_keys
 from infra.reach import wait_reachable, write_ssh_files
+from infra.steps.bastions import open_bastions
 from infra.steps.model import Context, Step
 from infra.trust.material import Material
 
@@ -39,7 +40,8 @@ def realise_lab(context: Context) -> int:
 
 
 def reach(context: Context) -> int:
-    """Pin the host keys, let the operators in where a machine existed already, wait until all answer.
+    """Pin the host keys, tell bastions of hosts that joined, let the operators in where a machine existed
+    already, wait until all answer.
 
     Hosts that were converged before are asked what they are made of: that they answer is the proof, and
     the step `survey` need not ask again.
@@ -55,10 +57,11 @@ def reach(context: Context) -> int:
         if None not in states.values():
             context.results["states"] = states
             return int(changed)
+    opened = open_bastions(context)
     wait_reachable([h for h in estate.hosts if not h.exists], paths)
     told = let_operators_in(estate, paths, Material(estate, paths).operator_key(), context.progress)
     wait_reachable([h for h in estate.hosts if h.exists], paths)
-    return int(changed) + told
+    return int(changed) + opened + told
 
 
 def _recover(context: Context) -> int:
