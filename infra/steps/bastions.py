@@ -1,4 +1,4 @@
-"""Bastions first: a hardened one passes on to known SSH servers only, so it must hear of hosts that joined."""
+"""Bastions first: a hardened one passes on to known servers only, so it must hear of a host that joined."""
 
 from __future__ import annotations
 
