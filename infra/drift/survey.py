@@ -76,7 +76,7 @@ def survey(
     known = [h for h, r in found.records.items() if r.state]
     if known and states is None:
         progress(f"looking at {len(known)} hosts")
-    found.states = dict(states) if states is not None else _states_of(estate, paths, known)
+    found.states = dict(states) if states is not None else states_of(estate, paths, known)
     for host in found.states:
         if _made_anew(found.records[host].state, found.states[host]):
             found.records[host] = HostRecord()
@@ -88,7 +88,7 @@ def survey(
         progress(f"putting right {', '.join(orders)}")
         for host, results in mend(paths, orders).items():
             found.mended += [{"host": host, **_told(r)} for r in results]
-        found.states |= _states_of(estate, paths, orders)
+        found.states |= states_of(estate, paths, orders)
     found.plans = {h: _plan(h, found) for h in found.states}
     return found
 
@@ -101,7 +101,7 @@ def recorded(
     named: Mapping[str, Manifest],
 ) -> None:
     """After parts ran well: record what the hosts are now. `ran`: host → parts; `named`: what they named."""
-    after = _states_of(estate, paths, ran)
+    after = states_of(estate, paths, ran)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for host, parts in ran.items():
         record = survey_.records[host]
@@ -165,7 +165,8 @@ def _made_anew(recorded_state: State, actual: State) -> bool:
     return before.get("sha256") != now.get("sha256")
 
 
-def _states_of(estate: Estate, paths: EstatePaths, hosts: Iterable[str]) -> dict[str, State]:
+def states_of(estate: Estate, paths: EstatePaths, hosts: Iterable[str]) -> dict[str, State]:
+    """What these hosts are made of. Raises YiyunError naming one that does not answer."""
     wanted = [h for h in estate.hosts if h.name in set(hosts)]
     found: dict[str, State] = {}
     answers = collect(paths, wanted)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from infra.bundle.build import build_bundle
 from infra.converge import ConvergeRequest, converge
 from infra.drivers.lab.realise import realise
+from infra.rotation.notes import HostNotes
 from infra.trust.material import Material
 from infra.trust.store import NEXT, PREVIOUS
 
@@ -51,6 +52,11 @@ class Work:
     paths: EstatePaths
     progress: Callable[[str], None]
     monitoring: Monitoring
+    notes: HostNotes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The hosts' records are those of this estate."""
+        self.notes = HostNotes(self.estate, self.paths, self.progress)
 
     def material(self) -> Material:
         """The secrets as the store has them now."""

@@ -42,9 +42,10 @@ def rotate(work: Work, entries: Sequence[Entry], every: Sequence[Entry], *, hast
     that has no way yet, RefusedError when now is no time, YiyunError when a phase fails (run it again).
     """
     chosen = [(rotator_of(kind), of_kind(entries, kind)) for kind in kinds_of(entries)]
-    outcomes = [
-        _go_on(work, *open_, hasten=hasten) for open_ in unfinished(every, work.material().store.ledger())
-    ]
+    begun = unfinished(every, work.material().store.ledger())
+    touched = [*entries, *(entry for *_, listed in begun for entry in listed)]
+    work.notes.begin({host for entry in touched for host in entry.hosts})
+    outcomes = [_go_on(work, *open_, hasten=hasten) for open_ in begun]
     finished = {name for outcome in outcomes for name in outcome.names}
     for rotator, listed in chosen:
         for batch in rotator.batches([e for e in listed if e.name not in finished]):
@@ -52,6 +53,7 @@ def rotate(work: Work, entries: Sequence[Entry], every: Sequence[Entry], *, hast
                 rotator.precheck(work, batch)
                 outcome = Outcome(rotator.kind, [e.name for e in batch])
                 outcomes.append(_through(work, rotator, rotator.phases, batch, outcome, hasten=hasten))
+    work.notes.keep()
     return outcomes
 
 
@@ -140,6 +142,7 @@ def _begin(work: Work, values: Values, phase: Phase, entries: Sequence[Entry]) -
 
 def _apply(work: Work, phase: Phase, entries: Sequence[Entry], outcome: Outcome) -> None:
     began = time.monotonic()
+    work.notes.changing()
     try:
         phase.apply(work, entries)
     except YiyunError as error:

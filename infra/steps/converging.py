@@ -17,6 +17,8 @@ from infra.trust.material import Material
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
     from infra.steps.model import Context
 
 FOUND = "survey"
@@ -38,13 +40,7 @@ def surveyed(context: Context) -> Survey:
     found = context.results.get(FOUND)
     if isinstance(found, Survey):
         return found
-    material = Material(context.estate, context.paths)
-    inputs = input_hashes(
-        read_parts(playbooks_folder()),
-        inventory(context.estate, material),
-        playbooks_folder(),
-        _identity(bundle_of(context)),
-    )
+    inputs = _inputs_with(context.estate, context.paths, bundle_of(context))
     states = context.results.get("states")
     found = survey(
         context.estate,
@@ -56,6 +52,18 @@ def surveyed(context: Context) -> Survey:
     )
     context.results[FOUND] = found
     return found
+
+
+def inputs_now(
+    estate: Estate, paths: EstatePaths, progress: Callable[[str], None]
+) -> dict[str, dict[str, str]]:
+    """Host → part → hash of everything it depends on: roles, variables, secrets, the bundle."""
+    return _inputs_with(estate, paths, build_bundle(progress))
+
+
+def _inputs_with(estate: Estate, paths: EstatePaths, bundle: Bundle) -> dict[str, dict[str, str]]:
+    folder, identity = playbooks_folder(), hashlib.sha256((bundle.path / LOCK_NAME).read_bytes()).hexdigest()
+    return input_hashes(read_parts(folder), inventory(estate, Material(estate, paths)), folder, identity)
 
 
 def tier(*tags: str) -> Callable[[Context], int]:
@@ -104,7 +112,3 @@ def bundle_of(context: Context) -> Bundle:
     if not isinstance(bundle, Bundle):
         bundle = context.results["bundle"] = build_bundle(context.progress)
     return bundle
-
-
-def _identity(bundle: Bundle) -> str:
-    return hashlib.sha256((bundle.path / LOCK_NAME).read_bytes()).hexdigest()

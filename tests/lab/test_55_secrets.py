@@ -170,6 +170,7 @@ def test_each_way_under_load_and_the_old_one_is_refused(lab: Lab, tmp_path: Path
         assert_old_operator_key_is_refused(lab, old_key, tmp_path)
         assert_field_key_is_alone(lab)
     assert lab.yiyun("secrets", "rotate", "--due", "--yes").json["rotations"] == []
+    assert lab.yiyun("drift").json["changes"] == [], "what a rotation changed is as declared"
 
 
 def test_killed_in_the_middle_the_next_run_completes(lab: Lab, tmp_path: Path) -> None:
