@@ -46,3 +46,26 @@ def test_a_unit_is_stale(
     program: ModuleType, state: str, started: float | None, changes: list[float], stale: bool
 ) -> None:
     assert program.is_stale(state, started, changes) is stale
+
+
+@pytest.mark.parametrize(
+    ("states", "settled"),
+    [
+        (["reloading", "reloading", "active"], "active"),
+        (["activating", "failed"], "failed"),
+        (["active"], "active"),
+    ],
+)
+def test_a_state_that_passes_is_waited_for(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, states: list[str], settled: str
+) -> None:
+    monkeypatch.setattr(program, "PERIOD_SECONDS", 0)
+    monkeypatch.setattr(program, "_show", lambda *_: states.pop(0))
+    assert program._settled("haproxy", 5.0) == settled
+    assert states == []
+
+
+def test_a_unit_that_never_arrives_is_given_up(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "PERIOD_SECONDS", 0)
+    monkeypatch.setattr(program, "_show", lambda *_: "activating")
+    assert program._settled("haproxy", 0.05) == "activating"

@@ -17,6 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 PERIOD_SECONDS = 0.2
+ON_ITS_WAY = {"activating", "reloading"}
+"""States that pass: `systemctl reload` returns while a service that notifies is still reloading."""
 
 
 def started_at(shown: str) -> float | None:
@@ -52,6 +54,14 @@ def _reload(unit: str, started: float, files: list[Path], *, check: bool) -> boo
     return True
 
 
+def _settled(unit: str, seconds: float) -> str:
+    """The unit's state once it stays, or the passing one it is in when the time is over."""
+    deadline = time.monotonic() + seconds
+    while (state := _show(unit, "ActiveState")) in ON_ITS_WAY and time.monotonic() < deadline:
+        time.sleep(PERIOD_SECONDS)
+    return state
+
+
 def _answers(url: str, authority: str) -> bool:
     try:
         context = ssl.create_default_context(cafile=authority)
@@ -78,7 +88,9 @@ def main() -> int:
     parser.add_argument("--reload", action="append", default=[], type=Path, help="a file to reload for")
     parser.add_argument("--ready-url", default="")
     parser.add_argument("--authority", default="/etc/yiyun/tls/ca.crt")
-    parser.add_argument("--deadline", type=float, default=60, help="seconds to wait for the URL")
+    parser.add_argument(
+        "--deadline", type=float, default=60, help="seconds to wait for the state and the URL"
+    )
     parser.add_argument("--enable", action="store_true", help="start it at boot, too")
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args()
@@ -95,7 +107,7 @@ def main() -> int:
         subprocess.run(["systemctl", "restart", options.unit], check=False)
     elif not stale:
         stale = _reload(options.unit, started or 0.0, options.reload, check=options.check)
-    bad = not options.check and _show(options.unit, "ActiveState") != "active"
+    bad = not options.check and _settled(options.unit, options.deadline) != "active"
     if not bad and options.ready_url and not options.check:
         bad = not _wait_ready(options.ready_url, options.authority, options.deadline)
     if bad:
