@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Put the host's firewall up atomically, and take it back unless somebody could still come in to keep it.
 
+track    has the kernel note which connections stand, before the first wall: without it the answers on an idle
+         connection that this host began would be strangers, and wait for TCP to try again (57 s, measured).
 apply    loads /etc/yiyun/wall.nft when it is not what stands, and prints a word for `confirm`; without that
          word within the time given, what stood before (or nothing) stands again. Else prints `unchanged`.
 confirm  keeps it: the file that boot loads becomes this one.
@@ -26,6 +28,13 @@ LISTING = Path("/var/lib/yiyun/wall.listing")
 WORD = Path("/run/yiyun-wall.word")
 UNIT = "nftables.service"
 TABLE = ("inet", "yiyun_wall")
+TRACKING = ("inet", "yiyun_tracking")
+TRACK = f"""\
+table {" ".join(TRACKING)} {{
+    chain input {{ type filter hook input priority filter; policy accept; ct state established counter; }}
+    chain output {{ type filter hook output priority filter; policy accept; ct state established counter; }}
+}}
+"""
 PERIOD_SECONDS = 0.2
 
 
@@ -68,6 +77,12 @@ def enabled() -> bool:
     return all(subprocess.run(argv, check=False).returncode == 0 for argv in (asked, active))
 
 
+def track() -> None:
+    """Begin to track connections, unless the wall does already. What passes until `apply` is known then."""
+    if not listing():
+        subprocess.run(["nft", "--file", "-"], input=TRACK, text=True, check=True)
+
+
 def apply(seconds: float, *, check: bool) -> str:
     """Load the wanted rules for a while. Returns the word for `confirm`, or `unchanged`."""
     if not differences() and enabled():
@@ -78,6 +93,7 @@ def apply(seconds: float, *, check: bool) -> str:
     WORD.unlink(missing_ok=True)
     _watch(word, seconds)
     loaded = nft("--file", str(WANTED))
+    nft("delete", "table", *TRACKING)
     if loaded.returncode != 0:
         sys.exit(f"the rules cannot be loaded, what stood before stands: {loaded.stderr.strip()}")
     return word
@@ -122,12 +138,14 @@ def _write(path: Path, text: str) -> None:
 def main() -> int:
     """Do it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=["apply", "confirm", "status"])
+    parser.add_argument("action", choices=["track", "apply", "confirm", "status"])
     parser.add_argument("word", nargs="?", default="")
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args()
-    if options.action == "apply":
+    if options.action == "track":
+        track()
+    elif options.action == "apply":
         sys.stdout.write(apply(options.seconds, check=options.check) + "\n")
     elif options.action == "confirm":
         confirm(options.word)
