@@ -35,9 +35,16 @@ STATE_FILES = {
     "lab/certificates/*.pem": 0o600,
     "lab/objectstore/*.json": 0o600,
     "lab/objectstore/*/keys.env": 0o600,
+    "lab/objectstore/*/tls.pem": 0o600,
+    "lab/objectstore/*/accounts/users.json": 0o600,
+    "lab/objectstore/trust/*": 0o600,
     "lab/hosts/*/upper/etc/ssh/ssh_host_ed25519_key": 0o600,
 }
 """Files of the state that hold a secret in clear: each for its owner only."""
+RECORDS = "desired/*.json"
+"""What hosts were left with: files by their hash. A secret that is a whole file is there as its SHA-256."""
+STORES = {"ops-1": "postgresql", "edge-1": "zabbix-proxy"}
+"""Host → folder on its data disk: Zabbix and its proxy keep the agents' keys, which they must know."""
 PROCESSES = (("versitygw", "environ"),)
 """The lab's object store takes its keys from its environment, which only root can read."""
 
@@ -114,10 +121,13 @@ def test_no_command_says_a_secret(seen: Seen) -> None:
 def test_the_state_holds_secrets_only_where_it_should(lab: Lab, seen: Seen) -> None:
     root, needles = lab.paths.root, all_forms(seen.secrets)
     folders = [p for p in root.iterdir() if p.name != "lab"] + [
-        p for p in lab.paths.lab.iterdir() if p.name != "hosts"
+        p for p in lab.paths.lab.iterdir() if p.name not in {"hosts", "mounts"}
     ]
     allowed = {path: mode for pattern, mode in STATE_FILES.items() for path in root.glob(pattern)}
     found = files_with(folders, needles)
+    for record in set(root.glob(RECORDS)) & set(found):
+        if all(what.endswith(", sha256") for what in found[record]):
+            allowed[record] = 0o600
     assert {str(p.relative_to(root)): what for p, what in found.items() if p not in allowed} == {}
     assert {str(p) for p, mode in allowed.items() if stat.S_IMODE(p.stat().st_mode) & ~mode} == set()
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
@@ -144,6 +154,14 @@ def test_hosts_hold_secrets_only_in_declared_files(lab: Lab, seen: Seen) -> None
             if inside not in declared:
                 wrong[f"{host.name}:{inside}"] = what
     assert wrong == {}
+
+
+def test_data_disks_hold_secrets_only_in_zabbixs_own_stores(lab: Lab, seen: Seen) -> None:
+    mounts = lab.paths.lab / "mounts"
+    stores = [mounts / f"{host}-data" / folder for host, folder in STORES.items()]
+    assert [str(s) for s in stores if not s.is_dir() or s.stat().st_mode & 0o007] == []
+    found = files_with([mounts], all_forms(seen.secrets))
+    assert {str(p): what for p, what in found.items() if not set(p.parents) & set(stores)} == {}
 
 
 def test_journals_of_hosts_hold_none(lab: Lab, seen: Seen) -> None:

@@ -29,12 +29,15 @@ def reboot(estate: str) -> None:
 def test_stop_then_up_returns_everything(lab: Lab) -> None:
     orders = new_results(lab, 3)
     arrive(lab, orders)
+    lab.on("db-1", "logger", "--tag", "yiyun-test", "said before the stop")
     assert lab.yiyun("lab", "stop").code == 0
     assert lab.yiyun("status").code == 1
     returned = lab.yiyun("lab", "up", "--yes")
     assert returned.code == 0, returned.json
     assert returned.json["status"]["problems"] == []
     arrive(lab, orders)
+    journal = lab.on("db-1", "journalctl", "--identifier", "yiyun-test", "--output", "cat")
+    assert journal.splitlines() == ["said before the stop"], "a host's journal is kept over its restart"
 
 
 def test_a_reboot_loses_nothing_and_redeploys_nothing(lab: Lab) -> None:

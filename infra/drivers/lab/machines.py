@@ -22,6 +22,8 @@ APPLIANCE = "appliance"
 """Image of load balancers and object stores."""
 HOST_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_PTRACE", "SYS_NICE", "IPC_LOCK", "AUDIT_WRITE")
 """All hosts: nftables inside (NET_ADMIN), ping, a server's priorities and locked buffers, sshd's audit."""
+JOURNAL = "/var/log/journal"
+"""Podman lays a tmpfs over it in every container with systemd; a host's journal must outlive a restart."""
 OPTIONAL_CAPABILITIES = {"tun": (), "fuse": ("SYS_ADMIN",)}
 OPTIONAL_DEVICES = {"tun": "/dev/net/tun", "fuse": "/dev/fuse"}
 
@@ -111,6 +113,8 @@ def run_command(machine: Machine, estate: str, owner: str, rootfs: Path) -> list
     command += [f"--memory={machine.memory_mib}m", "--pids-limit=8192", "--stop-timeout=20"]
     command += ["--ulimit=nofile=20000:20000", "--ulimit=nproc=30000:30000"]
     command += [f"--systemd={'always' if machine.systemd else 'false'}"]
+    if machine.systemd:
+        command += [f"--volume={rootfs}{JOURNAL}:{JOURNAL}:rw"]
     command += [f"--cap-add={c}" for c in machine.capabilities]
     command += [f"--device={d}" for d in machine.devices]
     command += [f"--volume={outside}:{inside}:{mode}" for outside, inside, mode in machine.binds]
