@@ -24,6 +24,7 @@ from infra.drivers.lab.names import INTERNET, qualified
 from infra.estate.addresses import elastic_addresses, elastic_name_of_balancer
 from tests.lab.harness import ROOT
 from tests.lab.hospital import signed_in
+from tests.lab.long import long
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def door(lab: Lab, tmp_path: Path) -> Iterator[dict[str, Any]]:
         }
 
 
+@long
 def test_a_normal_client_is_served_through_every_flood(lab: Lab, door: dict[str, Any]) -> None:
     measure(lab, door, "")
     found = [measure(lab, door, flood) for flood in ("", *FLOODS)]

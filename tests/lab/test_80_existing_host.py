@@ -11,9 +11,13 @@ from infra.existing import fingerprint
 from infra.reach import ssh_argv
 from tests.lab.foreign import NAME, USER
 from tests.lab.harness import Lab
+from tests.lab.long import long
 
 if TYPE_CHECKING:
     from tests.lab.foreign import Foreign
+
+
+pytestmark = long
 
 
 @pytest.fixture(scope="module")

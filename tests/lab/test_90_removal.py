@@ -54,7 +54,7 @@ def test_destroy_keeps_disks_buckets_and_addresses(lab: Lab) -> None:
 
 
 def test_down_leaves_nothing_and_touches_nothing_else(lab: Lab, foreign: Foreign) -> None:
-    """`foreign` was a host of the estate (test_80): not even that makes it the lab's."""
+    """`foreign` was a host of the estate if test_80 ran: not even that makes it the lab's."""
     others, running = things_of_others(lab), foreign.container
     assert running is not None
     announced = lab.yiyun("lab", "down", "--dry-run").json["found"]
