@@ -121,7 +121,7 @@ def test_no_command_says_a_secret(seen: Seen) -> None:
 def test_the_state_holds_secrets_only_where_it_should(lab: Lab, seen: Seen) -> None:
     root, needles = lab.paths.root, all_forms(seen.secrets)
     folders = [p for p in root.iterdir() if p.name != "lab"] + [
-        p for p in lab.paths.lab.iterdir() if p.name not in {"hosts", "mounts"}
+        p for p in lab.paths.lab.iterdir() if p.name not in {"hosts", "mounts", "disks"}
     ]
     allowed = {path: mode for pattern, mode in STATE_FILES.items() for path in root.glob(pattern)}
     found = files_with(folders, needles)

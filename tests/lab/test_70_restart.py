@@ -59,6 +59,7 @@ def test_both_app_hosts_restarted_at_once_come_back_by_themselves(lab: Lab) -> N
     eventually(lambda: all(boot_of(lab, host) > began for host, began in before.items()), seconds=90)
     eventually(lambda: lab.yiyun("status").json["problems"] == [], seconds=120, every=2.0)
     arrive(lab, new_results(lab, 1))
+    assert lab.yiyun("drift").json["changes"] == []
 
 
 def boot_of(lab: Lab, host: str) -> int:

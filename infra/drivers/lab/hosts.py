@@ -73,9 +73,12 @@ def prepare(paths: EstatePaths, host: kinds.Host) -> list[str]:
     machine_id = root / "etc/machine-id"
     if not machine_id.exists():
         machine_id.write_text(f"{secrets.token_hex(16)}\n", encoding="ascii")
-        (root / "etc/hostname").write_text(f"{host.name}\n", encoding="ascii")
         hosts = f"127.0.0.1 localhost\n{host.address} {host.name}.{host.domain} {host.name}\n"
         (root / "etc/hosts").write_text(hosts, encoding="ascii")
+    # As podman's own, which it lays over this one until a soft reboot takes that away: a host sees no change.
+    named = root / "etc/hostname"
+    named.write_text(host.name, encoding="ascii")
+    named.chmod(0o644)
     for attached in host.disks:
         (root / attached.mount.lstrip("/")).mkdir(parents=True, exist_ok=True)
     keys = root / "root/.ssh/authorized_keys"
