@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import subprocess
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from infra.drivers.lab import netlink
 from infra.drivers.lab.netlink import inside
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,12 +53,7 @@ def wire() -> Iterator[None]:
 
 @pytest.fixture
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("host_wall", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 def answer_after(*before_the_wall: str) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,11 +17,7 @@ FILE = Path(__file__).parents[3] / "playbooks/roles/base/files/claim_data.py"
 
 @pytest.fixture
 def claim_data(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("claim_data", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_program(FILE)
     monkeypatch.setattr(Path, "is_mount", lambda self: self.name != "unmounted")
     return module
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,12 +21,7 @@ HELD = EMPTY.replace("used:0\n\n", "used:1\n") + (
 
 @pytest.fixture(scope="module")
 def command() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("yiyun_db_writer", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 def stat(*statuses: str) -> str:

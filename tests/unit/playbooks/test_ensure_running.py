@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,12 +17,7 @@ SOURCE = Path(__file__).parents[3] / "playbooks/roles/base/files/ensure_running.
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ensure_running", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 def test_systemds_time_is_read_as_unix_time(program: ModuleType) -> None:

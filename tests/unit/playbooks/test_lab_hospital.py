@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import socket
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,13 +19,7 @@ FILES = Path(__file__).parents[3] / "playbooks" / "roles" / "lab_hospital" / "fi
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FILES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program(FILES / f"{name}.py")
 
 
 DATA: Any = load("lab_hospital_data")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
 import struct
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,13 +22,7 @@ ORDER = ["ops-1", "app-2"]
 
 @pytest.fixture(scope="module")
 def agent() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("line_agent", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["line_agent"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 def health(agent: ModuleType, *results: float | None):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -18,13 +18,7 @@ NAMES = ("db-1", "db-2", "db-3")
 
 @pytest.fixture(scope="module")
 def planner() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("group_plan", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["group_plan"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 def contains(whole: str, part: str) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +24,7 @@ NOW = 1000.0
 @pytest.fixture(scope="module")
 def agent() -> ModuleType:
     pytest.importorskip("pymysql")
-    spec = importlib.util.spec_from_file_location("mysql_health_agent", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mysql_health_agent"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,18 +10,15 @@ from typing import Any
 
 import pytest
 
+from tests.programs import load_program
+
 PROGRAM = Path(__file__).parents[3] / "playbooks" / "roles" / "object_copy" / "files" / "object_copy.py"
 COPY = {"bucket": "attachments", "region": "near", "copy": "attachments-remote", "copy_region": "far"}
 
 
 @pytest.fixture(scope="module")
 def object_copy() -> Any:
-    spec = importlib.util.spec_from_file_location("object_copy", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program(PROGRAM)
 
 
 def test_it_copies_and_never_deletes(object_copy: Any) -> None:

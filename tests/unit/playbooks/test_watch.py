@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
 import struct
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.programs import load_program
 
 SOURCE = Path(__file__).parents[3] / "playbooks/roles/watch/files/watch.py"
 AFTER = 15.0
@@ -19,13 +19,7 @@ AFTER = 15.0
 
 @pytest.fixture(scope="module")
 def watch() -> Any:
-    spec = importlib.util.spec_from_file_location("watch", SOURCE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["watch"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program(SOURCE)
 
 
 def history(watch: Any, *looks: tuple[float, bool, int | None]) -> list[str]:

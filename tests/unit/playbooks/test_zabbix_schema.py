@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -19,11 +20,7 @@ PASSWORD = "it's-a-secret-of-24-chars"
 
 @pytest.fixture
 def program(tmp_path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("zabbix_schema", SOURCE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_program(SOURCE)
     for part, text in (
         ("schema", "CREATE TABLE users (username text);\n"),
         ("images", "START TRANSACTION;\nINSERT INTO images VALUES (1);\nCOMMIT;\n"),
