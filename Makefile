@@ -13,7 +13,7 @@ lab: setup ## The whole estate on this machine, verified, with its status screen
 	@$(YIYUN) up --yes
 	@$(YIYUN) status
 
-test: ## Every test, on a lab estate of its own that is removed at the end
+test: ## The tests, on a lab estate of their own; what takes minutes each with YIYUN_TEST_LONG=1
 	@scripts/setup test
 	@scripts/test
 

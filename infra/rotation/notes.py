@@ -37,8 +37,6 @@ class HostNotes:
         records = {host: record for host, record in records.items() if record.state}
         self._found = Survey(records=records)
         self._as_declared, self._changed = {}, {}
-        if not records:
-            return
         for host, now in self._inputs().items():
             past, running = records[host].inputs, set(records[host].running)
             same = {part for part, digest in now.items() if past.get(part) == digest}
@@ -47,7 +45,7 @@ class HostNotes:
 
     def changing(self) -> None:
         """After the store changed, before the hosts do: if that is interrupted, `up` knows what was begun."""
-        for host, now in self._inputs().items() if self._found.records else ():
+        for host, now in self._inputs().items():
             past = self._found.records[host].inputs
             parts = frozenset(p for p in self._as_declared[host] if past[p] != now[p])
             if parts:
@@ -68,5 +66,7 @@ class HostNotes:
             self._changed |= dict.fromkeys(new, frozenset[str]())
 
     def _inputs(self) -> dict[str, dict[str, str]]:
+        if not self._found.records:  # nothing to compare with: no bundle is built for it
+            return {}
         now = inputs_now(self.estate, self.paths, self.progress)
         return {host: parts for host, parts in now.items() if host in self._found.records}

@@ -12,7 +12,7 @@ from infra.reach import run_on, wait_reachable
 from infra.steps.converging import bundle_of
 
 if TYPE_CHECKING:
-    from infra.estate.model import Estate, Host
+    from infra.estate.model import Host
     from infra.paths import EstatePaths
     from infra.steps.model import Context
 
@@ -26,9 +26,10 @@ def open_bastions(context: Context) -> int:
 
     The part runs again, and is recorded, when its step comes: it is not worth a survey here.
     """
-    known = [h for h in context.estate.hosts if read_record(context.paths, h.name).state]
-    wait_reachable([h for h in known if jump_targets(context.estate, h)], context.paths)
-    closed = tuple(h.name for h in known if not_passed_on(context.estate, context.paths, h))
+    behind = {h: set(jump_targets(context.estate, h)) for h in context.estate.hosts}
+    known = [h for h, targets in behind.items() if targets and read_record(context.paths, h.name).state]
+    wait_reachable(known, context.paths)
+    closed = tuple(h.name for h in known if refused(behind[h], settings_of(context.paths, h)))
     if not closed:
         return 0
     extra = {"yiyun_bundle": str(bundle_of(context).path)}
@@ -36,10 +37,9 @@ def open_bastions(context: Context) -> int:
     return converge(context.paths, context.source, request, context.progress).changed
 
 
-def not_passed_on(estate: Estate, paths: EstatePaths, bastion: Host) -> set[str]:
-    """`ADDRESS:PORT` behind a bastion that its SSH server would not forward to."""
-    wanted = set(jump_targets(estate, bastion))
-    return refused(wanted, run_on(paths, bastion.name, ["/usr/sbin/sshd", "-T"]).stdout) if wanted else set()
+def settings_of(paths: EstatePaths, bastion: Host) -> str:
+    """What a bastion's SSH server goes by (`sshd -T`)."""
+    return run_on(paths, bastion.name, ["/usr/sbin/sshd", "-T"]).stdout
 
 
 def refused(wanted: set[str], settings: str) -> set[str]:
