@@ -25,7 +25,7 @@ class Part(BaseModel):
 
 
 class StepFile(Part):
-    """A preprocessing step; `otherwise` is the value when it fails."""
+    """A preprocessing step; `otherwise` is the value when it fails, or `discard`."""
 
     type: str
     of: tuple[str, ...] = ()
@@ -46,6 +46,7 @@ class ItemFile(Part):
     units: str = ""
     timeout: str = ""
     master: str = ""
+    formula: str = ""
     steps: tuple[StepFile, ...] = ()
 
 

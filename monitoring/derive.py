@@ -24,6 +24,7 @@ from monitoring.model import (
     Template,
     Trigger,
 )
+from monitoring.silence import judged_awake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +113,8 @@ def template_of(file: TemplateFile) -> Template:
     """A template with its alerts."""
     items = tuple(
         Item(
-            **item.model_dump(exclude={"id", "steps"}),
+            **item.model_dump(exclude={"id", "steps", "formula"}),
+            formula=with_keys(item.formula),
             steps=tuple(Step(s.type, s.of, s.otherwise) for s in item.steps),
         )
         for item in file.items
@@ -123,14 +125,15 @@ def template_of(file: TemplateFile) -> Template:
 
 def template_trigger(alert: AlertFile, template: str) -> Trigger:
     """An alert of a template. Only alerts of the same template explain it there; others do on the hosts."""
-    expression = with_keys(alert.when.replace("/T/", f"/{template}/"))
+    expression = with_keys(judged_awake(alert.when.replace("/T/", f"/{template}/")))
     after = tuple((template, a.title) for a in _named(alert.after) if a.template == template)
     return _trigger(alert, expression, after)
 
 
 def estate_trigger(alert: AlertFile, hosts: tuple[Host, ...]) -> Trigger:
     """An alert over all hosts of a service."""
-    parts = [with_keys(alert.every.replace("/HOST/", f"/{h.name}/")) for h in _over(alert, hosts)]
+    written = [alert.every.replace("/HOST/", f"/{h.name}/") for h in _over(alert, hosts)]
+    parts = [with_keys(judged_awake(text)) for text in written]
     return _trigger(alert, " and ".join(parts), ())
 
 

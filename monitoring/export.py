@@ -7,14 +7,14 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from monitoring.model import GROUP_PREFIX, MARK
+from monitoring.model import DISCARD, GROUP_PREFIX, MARK
 
 if TYPE_CHECKING:
     from monitoring.model import Item, Step, Template, Trigger
 
 VERSION = "7.0"
 """A newer server still takes it; an older one refuses it."""
-TYPES = {"active": "ZABBIX_ACTIVE", "internal": "INTERNAL", "simple": "SIMPLE"}
+TYPES = {"active": "ZABBIX_ACTIVE", "internal": "INTERNAL", "simple": "SIMPLE", "calculated": "CALCULATED"}
 KINDS = {"float": "FLOAT", "text": "TEXT"}
 STEPS = {
     "not-supported": "CHECK_NOT_SUPPORTED",
@@ -24,6 +24,7 @@ STEPS = {
     "javascript": "JAVASCRIPT",
     "unchanged": "DISCARD_UNCHANGED_HEARTBEAT",
     "per-second": "CHANGE_PER_SECOND",
+    "in-range": "IN_RANGE",
 }
 RULES = {
     "template_groups": {"createMissing": True, "updateExisting": True},
@@ -97,6 +98,7 @@ def item_entry(item: Item, template: Template) -> dict[str, Any]:
     entry |= {"trends": item.trends} if not text and item.trends not in {"0", "365d"} else {}
     entry |= {"value_type": KINDS[item.kind]} if item.kind in KINDS else {}
     entry |= {"units": item.units} if item.units else {}
+    entry |= {"params": item.formula} if item.formula else {}
     entry |= {"timeout": item.timeout} if item.timeout else {}
     if item.steps:
         entry["preprocessing"] = [step_entry(s) for s in item.steps]
@@ -110,7 +112,9 @@ def step_entry(step: Step) -> dict[str, Any]:
     """One preprocessing step."""
     parameters = step.of or (("-1",) if step.type == "not-supported" else ("",))
     entry: dict[str, Any] = {"type": STEPS[step.type], "parameters": list(parameters)}
-    if step.otherwise is not None:
+    if step.otherwise == DISCARD:
+        entry |= {"error_handler": "DISCARD_VALUE"}
+    elif step.otherwise is not None:
         entry |= {"error_handler": "CUSTOM_VALUE", "error_handler_params": step.otherwise}
     return entry
 

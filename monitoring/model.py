@@ -10,13 +10,15 @@ Notify = Literal["page", "ticket"]
 
 MARK = ("managed", "yiyun")
 """Tag of everything that is ours where Zabbix has tags; only what carries it is ever removed."""
+DISCARD = "discard"
+"""Instead of a value: what fails the step leaves no trace."""
 GROUP_PREFIX = "yiyun"
 """First part of the names of our groups, which have no tags."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One preprocessing step. `otherwise`: the value when the step fails; None lets it fail."""
+    """One preprocessing step. `otherwise`: the value when it fails (DISCARD: none); None lets it fail."""
 
     type: str
     of: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class Item:
     units: str = ""
     timeout: str = ""
     master: str = ""
+    formula: str = ""
     steps: tuple[Step, ...] = ()
 
 

@@ -35,6 +35,7 @@ def main() -> None:
         "now": time.time(),
         "units": {name: unit(name) for name in question["units"]},
         "failed_units": [line.split()[0] for line in run(FAILED)["out"].splitlines() if line.split()],
+        "waiting_for_boot": waiting_for_boot(),
         "listeners": listeners(),
         "files": {path: about(Path(path)) for path in question["files"]},
         "keys": [{"path": str(p), **(about(p) or {})} for p in sorted(TLS.glob("*.key"))],
@@ -51,6 +52,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(facts))
 
 
+ENABLED = ["systemctl", "list-unit-files", "--state=enabled", "--plain", "--no-legend", "--no-pager"]
 FAILED = ["systemctl", "--failed", "--plain", "--no-legend", "--no-pager"]
 
 
@@ -61,6 +63,22 @@ def run(argv: list[str]) -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"code": 127, "out": "", "err": str(error)}
     return {"code": done.returncode, "out": done.stdout, "err": done.stderr[-2000:]}
+
+
+def waiting_for_boot() -> list[str]:
+    """Units that a boot would start and nobody has: enabled, not running, never tried since it started."""
+    listed = [line.split()[0] for line in run(ENABLED)["out"].splitlines() if line]
+    names = [name for name in listed if "@." not in name]
+    if not names:
+        return []
+    properties = "--property=Id,ActiveState,ConditionTimestampMonotonic"
+    blocks = run(["systemctl", "show", properties, "--", *names])["out"].split("\n\n")
+    shown = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
+    return sorted(
+        u["Id"]
+        for u in shown
+        if u.get("ActiveState") == "inactive" and u["ConditionTimestampMonotonic"] == "0"
+    )
 
 
 def unit(name: str) -> dict[str, str]:

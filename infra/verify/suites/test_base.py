@@ -32,6 +32,11 @@ def test_declared_units_are_active_and_start_at_boot(on: Machine) -> None:
     assert not late, f"not enabled: {late}"
 
 
+def test_a_boot_would_start_nothing_that_does_not_run_already(on: Machine) -> None:
+    """Else the host is another one after its next restart, and `drift` calls that a hand change."""
+    assert on.facts["waiting_for_boot"] == []
+
+
 def test_declared_ports_are_listened_at(on: Machine) -> None:
     missing = [
         f"{service.name}.{port.name} {port}"
