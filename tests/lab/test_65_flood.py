@@ -40,9 +40,10 @@ SYN_SOURCES = "198.18.0"
 """RFC 2544's range for measurements: nobody answers there."""
 SECONDS = 12
 RATE = 20
-FACTOR, FLOOR_MS = 10, 50
+FACTOR, FLOOR_MS = 10, 200
 """The client's p99 during a flood is at most this factor over its p99 before, or over this floor: flooders,
-servers and client share two processors here, so the figure counts their own work too."""
+servers and client share two processors here, so the figure counts their own work too, and the p99 before was
+seen between 80 and 400 ms on the same lab."""
 FLOODS: dict[str, dict[str, Any]] = {
     "syns": {"rate": 2000, "sources": SYN_SOURCES},
     "connections": {"rate": 300},
