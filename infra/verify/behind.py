@@ -22,14 +22,18 @@ Wanted = dict[tuple[str, str], dict["Key", "Check"]]
 
 
 def past_the_fabric(estate: Estate, checks: Iterable[Check]) -> Wanted:
-    """First packets that no host may let in. What comes by the tunnel is left to the ordinary probe."""
+    """First packets that no host may let in.
+
+    Left to the ordinary probe: what comes by the tunnel, and machines that exist already. No fabric stands
+    before those, so the probe meets their own wall.
+    """
     addresses = host_addresses(estate)
-    walls = {h.name: wall_of(estate, h) for h in estate.hosts}
+    walls = {h.name: wall_of(estate, h) for h in estate.hosts if not h.exists}
     networks = {h.name: network_of(estate, h) for h in estate.hosts}
     found: Wanted = {}
     for check in checks:
         source, to = source_address(estate, check), check.destination
-        if to not in walls:  # an endpoint of the provider's: no firewall of ours there
+        if to not in walls:  # or an endpoint of the provider's: no firewall of ours there
             continue
         if check.route == "line" or walls[to].admits(IPv4Address(source), check.protocol, check.port):
             continue

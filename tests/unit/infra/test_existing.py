@@ -26,6 +26,7 @@ from infra.inventory import inventory
 from infra.paths import EstatePaths
 from infra.reach import ssh_config
 from infra.trust.material import Material
+from infra.verify.behind import past_the_fabric
 from infra.verify.why import explain
 
 if TYPE_CHECKING:
@@ -187,3 +188,13 @@ def test_why_names_no_group_of_it_and_says_who_decides(tmp_path: Path, paths: Es
     assert [r.group for r in chain.rules] == ["ops-1"]
     assert any("app-3 exists already" in line for line in chain.as_text())
     assert explain(estate, str(tmp_path / "wide.yaml"), paths, "ops-1", "app-1", 22).unguarded == ()
+
+
+def test_no_packet_is_put_past_a_fabric_that_does_not_guard_it(tmp_path: Path) -> None:
+    """Its wire is not ours to write to; the ordinary probe meets its own wall."""
+    wider = estate_of(tmp_path, existing("app-3", "10.20.1.60"))
+    checks = expected_matrix(wider).checks
+    assert "app-3" in {c.destination for c in checks if not c.permitted}
+    tried = {host for _, host in past_the_fabric(wider, checks)}
+    assert "app-3" not in tried
+    assert "app-2" in tried
