@@ -93,10 +93,19 @@ def one(lab: Lab, kill: Kill, lives: dict[Verb, dict[str, Lives]], clean: Footpr
         problems += [f"preview: {c['resource']} {c['action']}" for c in pending or []]
     except AssertionError as error:
         problems.append(str(error)[:2000])
-        complete(lab, "up")
+        problems += still_broken(lab)
     return {**asdict(kill), **asdict(struck), "recovered": not problems, "next_run_s": seconds} | (
         {"problems": problems} if problems else {}
     )
+
+
+def still_broken(lab: Lab) -> list[str]:
+    """Run `up` once more, so that the next kill meets a whole lab; what it said when that failed as well."""
+    try:
+        complete(lab, "up")
+    except AssertionError as error:
+        return [f"a further up: {str(error)[:2000]}"]
+    return []
 
 
 def write(
