@@ -162,9 +162,13 @@ def accounts_with_password() -> list[str]:
 
 
 def sshd() -> dict[str, str]:
-    """Effective settings of the SSH server."""
-    lines = run(["/usr/sbin/sshd", "-T"])["out"].splitlines()
-    return dict(line.split(" ", 1) for line in lines if " " in line)
+    """Effective settings of the SSH server. One printed line by line has all its values."""
+    found: dict[str, str] = {}
+    for line in run(["/usr/sbin/sshd", "-T"])["out"].splitlines():
+        name, space, value = line.partition(" ")
+        if space:
+            found[name] = f"{found[name]} {value}" if name in found else value
+    return found
 
 
 def context_for(door: dict[str, Any]) -> ssl.SSLContext:

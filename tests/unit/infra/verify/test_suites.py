@@ -167,3 +167,14 @@ def test_report_counts_and_titles_what_failed(tmp_path: Path) -> None:
     assert failures[1] == Failure("mysql-health: says online", "db-2", "db-2 is OFFLINE")
     assert failures[0].check == "mysql-health: never starts"
     assert "no answer" in failures[0].message
+
+
+def test_a_setting_that_the_server_prints_line_by_line_has_all_its_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`AllowUsers root admin` comes back as two lines; the last one alone looked like a lost owner."""
+    printed = "port 22\nallowusers root\nallowusers admin\npermitopen 10.20.1.10:22 10.20.1.11:22\n"
+    monkeypatch.setattr(gather, "run", lambda _: {"code": 0, "out": printed, "err": ""})
+    found = gather.sshd()
+    assert found["allowusers"] == "root admin"
+    assert found["permitopen"].split() == ["10.20.1.10:22", "10.20.1.11:22"]
