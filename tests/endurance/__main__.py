@@ -33,13 +33,13 @@ def main(
 ) -> None:
     """Bring a lab up, kill runs, compare. Exit 1 when any run left something or could not be completed.
 
-    A result file of the same seed is gone on with: its kills are not repeated.
+    A result file of the same seed is gone on with: its kills are not repeated, and what it learned is believed.
     """
     lab, began = Lab(estate), time.monotonic()
     complete(lab, "up")
-    lives = learn(lab)
+    results, lives = earlier(out, seed)
+    lives = lives or learn(lab)
     clean = footprint(lab.paths)
-    results = earlier(out, seed)
     for kill in draw(seed, kills)[len(results) :]:
         if time.monotonic() - began > 60 * minutes:
             break
@@ -52,12 +52,15 @@ def main(
     raise typer.Exit(1 if bad or len(results) < kills else 0)
 
 
-def earlier(out: Path, seed: int) -> list[dict[str, Any]]:
-    """Results of earlier runs with the same seed."""
+def earlier(out: Path, seed: int) -> tuple[list[dict[str, Any]], dict[Verb, dict[str, Lives]]]:
+    """Results of earlier runs with the same seed, and when their victims usually lived."""
     if not out.exists():
-        return []
+        return [], {}
     document = json.loads(out.read_text(encoding="utf-8"))
-    return document["results"] if document["seed"] == seed else []
+    if document["seed"] != seed:
+        return [], {}
+    known = document["victims_lived_s"]
+    return document["results"], {v: {name: Lives(*s) for name, s in of.items()} for v, of in known.items()}
 
 
 def complete(lab: Lab, verb: Verb) -> float:
@@ -94,9 +97,14 @@ def one(lab: Lab, kill: Kill, lives: dict[Verb, dict[str, Lives]], clean: Footpr
     except AssertionError as error:
         problems.append(str(error)[:2000])
         problems += still_broken(lab)
-    return {**asdict(kill), **asdict(struck), "recovered": not problems, "next_run_s": seconds} | (
-        {"problems": problems} if problems else {}
-    )
+    said = {**asdict(kill), **asdict(struck), "recovered": not problems, "next_run_s": seconds}
+    return said | {"commit": commit()} | ({"problems": problems} if problems else {})
+
+
+def commit() -> str:
+    """Of the toolkit that was killed: runs of one file may be of several."""
+    argv = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def still_broken(lab: Lab) -> list[str]:
@@ -112,13 +120,10 @@ def write(
     out: Path, seed: int, wanted: int, lives: dict[Verb, dict[str, Lives]], results: list[dict[str, Any]]
 ) -> None:
     """The result file, after every kill, so that an ended run still says what it saw."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
     document = {
         "command": f"tests/endure --kills {wanted} --seed {seed}",
         "seed": seed,
-        "commit": commit,
+        "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "cores": psutil.cpu_count(),
@@ -126,6 +131,10 @@ def write(
             "kernel": platform.release(),
         },
         "clean_runs_s": {verb: round(known["command"].ended, 1) for verb, known in lives.items()},
+        "victims_lived_s": {
+            verb: {name: [round(s.born, 2), round(s.ended, 2)] for name, s in known.items()}
+            for verb, known in lives.items()
+        },
         "kills": len(results),
         "hit": sum(r["hit"] for r in results),
         "recoveries": sum(r["recovered"] for r in results),
