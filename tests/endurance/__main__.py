@@ -33,7 +33,7 @@ def main(
 ) -> None:
     """Bring a lab up, kill runs, compare. Exit 1 when any run left something or could not be completed.
 
-    A result file of the same seed is gone on with: its kills are not repeated, what it learned is believed.
+    A result file of the same seed is gone on with: its kills are not repeated, what it learned stands.
     """
     lab, began = Lab(estate), time.monotonic()
     complete(lab, "up")

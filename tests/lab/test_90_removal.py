@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from infra.drivers.lab.names import prefix
 from infra.drivers.lab.realise import leftovers
+from monitoring.access import opened
+from tests.lab.hospital import arrive, new_results
+from tests.lab.long import long
 
 if TYPE_CHECKING:
     from tests.lab.foreign import Foreign
@@ -37,6 +41,22 @@ def things_of_others(lab: Lab) -> dict[str, set[str]]:
 def test_destroy_without_yes_is_refused(lab: Lab) -> None:
     answer = lab.yiyun("destroy")
     assert answer.code == 3
+    assert lab.yiyun("preview", "--exit-code").code == 0
+
+
+@long
+def test_an_estate_that_is_built_again_has_the_data_that_destroy_kept(lab: Lab) -> None:
+    """The databases are taken up from their disks on new hosts: residents' results, and Zabbix's own."""
+    orders = new_results(lab, 2)
+    arrive(lab, orders)
+    began = int(time.time())
+    assert lab.yiyun("destroy", "--yes").code == 0
+    answer = lab.yiyun("up", "--yes", seconds=2400)
+    assert answer.code == 0, answer.json.get("error") or answer.json
+    arrive(lab, orders)
+    history = {"history": 3, "sortfield": "clock", "limit": 1, "time_till": began}
+    kept = opened(lab.estate, lab.paths).call("history.get", {"output": ["clock"], **history})
+    assert kept, "values from before are still there"
     assert lab.yiyun("preview", "--exit-code").code == 0
 
 
