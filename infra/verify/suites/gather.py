@@ -34,7 +34,7 @@ def main() -> None:
     facts = {
         "now": time.time(),
         "units": {name: unit(name) for name in question["units"]},
-        "failed_units": [line.split()[0] for line in run(FAILED)["out"].splitlines() if line.split()],
+        "failed_units": first_words(FAILED),
         "waiting_for_boot": waiting_for_boot(),
         "listeners": listeners(),
         "files": {path: about(Path(path)) for path in question["files"]},
@@ -65,15 +65,24 @@ def run(argv: list[str]) -> dict[str, Any]:
     return {"code": done.returncode, "out": done.stdout, "err": done.stderr[-2000:]}
 
 
+def first_words(argv: list[str]) -> list[str]:
+    """The first word of each line a command prints."""
+    return [words[0] for line in run(argv)["out"].splitlines() if (words := line.split())]
+
+
+def properties(text: str) -> dict[str, str]:
+    """One unit's properties as `systemctl show` prints them."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
 def waiting_for_boot() -> list[str]:
     """Units that a boot would start and nobody has: enabled, not running, never tried since it started."""
-    listed = [line.split()[0] for line in run(ENABLED)["out"].splitlines() if line]
-    names = [name for name in listed if "@." not in name]
-    if not names:
+    names = [name for name in first_words(ENABLED) if "@." not in name]
+    if not names:  # asked of nobody, systemctl tells of itself
         return []
-    properties = "--property=Id,ActiveState,ConditionTimestampMonotonic"
-    blocks = run(["systemctl", "show", properties, "--", *names])["out"].split("\n\n")
-    shown = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
+    wanted = "--property=Id,ActiveState,ConditionTimestampMonotonic"
+    blocks = run(["systemctl", "show", wanted, "--", *names])["out"].split("\n\n")
+    shown = [properties(block) for block in blocks]
     return sorted(
         u["Id"]
         for u in shown
@@ -84,8 +93,7 @@ def waiting_for_boot() -> list[str]:
 def unit(name: str) -> dict[str, str]:
     """State of a systemd unit."""
     wanted = "ActiveState,SubState,UnitFileState,NRestarts,LoadState"
-    lines = run(["systemctl", "show", "--property", wanted, name])["out"].splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+    return properties(run(["systemctl", "show", "--property", wanted, name])["out"])
 
 
 def listeners() -> list[dict[str, Any]]:
