@@ -21,6 +21,7 @@ MYSQL = Service(
         SecretSpec("mysql-app", kind="database-account"),
         SecretSpec("mysql-migrate", kind="database-account"),
         SecretSpec("mysql-health", kind="database-account"),
+        SecretSpec("mysql-drill", kind="database-account"),
     ),
     secret_files=(
         SecretFile("/etc/yiyun/mysql-group.json"),

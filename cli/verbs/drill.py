@@ -1,0 +1,118 @@
+"""`yiyun drill`: rehearse a fault under load, prove what it cost, undo it."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from cli.contract import EstateOption, JsonOption, QuietOption, YesOption, confirm, reporting
+from cli.verbs.look import must_be_deployed
+from infra.engine.lock import estate_lock
+from infra.errors import RefusedError
+from runbooks.drills.catalogue import find_drill, shipped
+from runbooks.drills.conduct import conduct, folders, resume, summary, verdict_of
+
+NOT_PASSED = 1
+
+app = typer.Typer(help="Drills: a fault, a live workload, a verdict from evidence.", no_args_is_help=True)
+DrillArgument = Annotated[str, typer.Argument(help="A shipped drill's name, or a file ending in .yaml.")]
+
+
+@app.command("list")
+def list_drills(
+    estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False
+) -> None:
+    """The shipped drills: what each breaks and what it promises."""
+    with reporting("drill list", estate, json_output, quiet) as report:
+        report.load()
+        found = [
+            {
+                "name": d.name,
+                "title": d.title.en,
+                "rto_s": d.objectives.rto_s,
+                "rpo_s": d.objectives.rpo_s,
+                "procedure": d.procedure,
+            }
+            for d in shipped().values()
+        ]
+        report.fields["drills"] = found
+        table = Table("drill", "what is broken", "RTO s", "RPO s", box=None)
+        for entry in found:
+            table.add_row(*(str(entry[k]) for k in ("name", "title", "rto_s", "rpo_s")))
+        report.say(table)
+
+
+@app.command("run")
+def run(
+    drill: DrillArgument,
+    estate: EstateOption = "lab",
+    seed: Annotated[int | None, typer.Option(help="What the workload is drawn from; printed.")] = None,
+    yes: YesOption = False,
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Break it under load, undo it, and say what it cost. Exit 1 unless the verdict is `passed`."""
+    with reporting("drill run", estate, json_output, quiet) as report:
+        loaded = report.load()
+        must_be_deployed(report)
+        wanted = find_drill(drill)
+        if loaded.provider != "lab":
+            raise RefusedError(
+                "drills run in a lab so far",
+                hint="yiyun drill run --estate lab; not verified against the vendor",
+            )
+        confirm(report, f"Run {wanted.name} on {loaded.estate}: {wanted.title.en}?", yes=yes, destroys=True)
+        chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
+        with report.progress() as progress, estate_lock(report.paths, "drill run", progress):
+            folder, verdict = conduct(wanted, loaded, report.paths, chosen, progress)
+        report.fields |= {"drill": wanted.name, "seed": chosen, "evidence": str(folder.path)} | summary(
+            verdict
+        )
+        _say(report, wanted.name, report.fields)
+        report.exit_code = 0 if verdict.word == "passed" else NOT_PASSED
+
+
+@app.command("resume")
+def resume_drills(
+    estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False
+) -> None:
+    """Undo what a drill left whose controller died. Fine when there is nothing."""
+    with reporting("drill resume", estate, json_output, quiet) as report:
+        loaded = report.load()
+        with report.progress() as progress, estate_lock(report.paths, "drill resume", progress):
+            undone = resume(loaded, report.paths, progress)
+        report.fields["undone"] = undone
+        report.say("\n".join(f"undone: {line}" for line in undone) or "nothing to undo")
+
+
+@app.command("history")
+def history(
+    estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False
+) -> None:
+    """Every drill that was run here, its verdict computed anew from its evidence."""
+    with reporting("drill history", estate, json_output, quiet) as report:
+        report.load()
+        kept = [f for f in folders(report.paths) if f.drill.exists() and f.journal.exists()]
+        found = [{"evidence": f.path.name} | summary(verdict_of(f)) for f in kept]
+        report.fields["drills"] = found
+        table = Table("drill", "verdict", "RTO s", "acknowledged", "lost", "stale", box=None)
+        for entry in found:
+            cells = (
+                entry[k] for k in ("evidence", "verdict", "rto_s", "acknowledged", "lost", "stale_reads")
+            )
+            table.add_row(*map(str, cells))
+        report.say(table)
+
+
+def _say(report: Any, name: str, fields: dict[str, Any]) -> None:
+    rto = "-" if fields["rto_s"] is None else f"{fields['rto_s']:.2f} s"
+    report.say(
+        f"{name}: {fields['verdict']}; RTO {rto}, {fields['acknowledged']} writes acknowledged, "
+        f"{fields['lost']} lost, {fields['indeterminate']} indeterminate, {fields['stale_reads']} stale reads"
+    )
+    for reason in fields["reasons"]:
+        report.say(f"  {reason}")
+    report.say(f"evidence: {fields['evidence']}")

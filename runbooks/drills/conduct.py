@@ -1,0 +1,183 @@
+"""One drill in a lab from beginning to end: its folder of evidence, its verdict from that folder alone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from infra.errors import RefusedError, YiyunError
+from infra.status import collect
+from monitoring.look import monitoring_status
+from runbooks.drills.engine import finish_undo, run, unfinished
+from runbooks.drills.evidence.history import Held, read_history
+from runbooks.drills.evidence.members import held_by
+from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
+from runbooks.drills.faults.tool import Place
+from runbooks.drills.ground import LabGround
+from runbooks.drills.journal import Journal, named, read_journal
+from runbooks.drills.model import Drill
+from runbooks.drills.roles import hit, resolved, roles_now
+from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
+from runbooks.drills.workloads.launch import Running, start_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
+
+WARM_UP_SECONDS = 2.0
+"""Of load before the fault, so that the last writes before it are known."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where one drill keeps its evidence; everything the verdict needs is in it."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """What was done, a line an event."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def history(self) -> Path:
+        """What the workload asked and was answered."""
+        return self.path / "history.jsonl"
+
+    @property
+    def held(self) -> Path:
+        """What each member held afterwards."""
+        return self.path / "held.json"
+
+    @property
+    def drill(self) -> Path:
+        """The drill as it was run: roles are hosts here."""
+        return self.path / "drill.json"
+
+
+def folders(paths: EstatePaths) -> list[Folder]:
+    """Every drill's folder, oldest first."""
+    root = paths.root / "drills"
+    return [Folder(p) for p in sorted(root.iterdir()) if p.is_dir()] if root.exists() else []
+
+
+def conduct(
+    drill: Drill, estate: Estate, paths: EstatePaths, seed: int, progress: Callable[[str], None]
+) -> tuple[Folder, Verdict]:
+    """Run a drill. Returns its folder and verdict.
+
+    Raises RefusedError when the estate is not as the hypothesis says, or an earlier drill is not undone.
+    """
+    refuse_unfinished(paths)
+    progress("looking up who is the writer")
+    status = collect(estate, paths, lambda _: None, monitoring_status).fields
+    roles = roles_now(estate, status)
+    concrete = resolved(drill, estate, roles)
+    folder = _new_folder(paths, drill.name)
+    folder.drill.write_text(concrete.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    journal = Journal(folder.journal)
+    journal.note(
+        "began", drill=drill.name, seed=seed, roles=roles, estate=estate.estate, scope=estate.provider
+    )
+    place = Place(estate, paths, folder.path.name.rpartition("-")[2])
+    running: list[Running] = []
+    ground = LabGround(place, lambda: next((t for r in running if (t := r.trouble())), ""))
+
+    def load() -> None:
+        progress("the workload begins")
+        running.append(
+            start_database(estate, paths, concrete.workload, roles["client"], folder.history, seed)
+        )
+        journal.note("load", kind=concrete.workload.kind, host=roles["client"], total=ACCOUNTS * BALANCE)
+        ground.hold(WARM_UP_SECONDS)
+        progress("the fault")
+
+    try:
+        run(concrete, ground, journal, load)
+    finally:
+        for workload in running:
+            workload.end()
+        journal.close()
+    progress("reading what every member holds")
+    held = held_by(paths, [h.name for h in estate.hosts_with("db")])
+    folder.held.write_text(json.dumps([h.model_dump() for h in held], indent=1) + "\n", encoding="utf-8")
+    return folder, verdict_of(folder)
+
+
+def verdict_of(folder: Folder) -> Verdict:
+    """The verdict, computed from the folder. Raises BadInputError for evidence that is not whole."""
+    drill = Drill.model_validate_json(folder.drill.read_text(encoding="utf-8"))
+    events = read_journal(folder.journal)
+    loads = named(events, "load")
+    held = json.loads(folder.held.read_text(encoding="utf-8")) if folder.held.exists() else []
+    return judge(
+        Evidence(
+            drill=drill,
+            events=events,
+            history=read_history(folder.history) if folder.history.exists() else [],
+            held=[Held.model_validate(h) for h in held],
+            total=int(loads[0]["total"]) if loads else 0,
+            broken=hit(drill),
+        )
+    )
+
+
+def resume(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> list[str]:
+    """Undo what drills left whose controller died. Returns what was undone. Raises YiyunError."""
+    said: list[str] = []
+    for folder, orders in _left(paths):
+        journal = Journal(folder.journal)
+        journal.note("resumed")
+        progress(f"undoing {folder.path.name}")
+        try:
+            finish_undo(orders, LabGround(Place(estate, paths, folder.path.name.rpartition("-")[2])), journal)
+        finally:
+            journal.close()
+        said += [f"{folder.path.name}: {order['kind']}" for order in orders]
+    return said
+
+
+def refuse_unfinished(paths: EstatePaths) -> None:
+    """Raises RefusedError when an earlier drill is not undone."""
+    left = [folder.path.name for folder, _ in _left(paths)]
+    if left:
+        raise RefusedError(f"not undone: {', '.join(left)}", hint="yiyun drill resume")
+
+
+def summary(verdict: Verdict) -> dict[str, object]:
+    """The verdict's figures as the command contract has them."""
+    findings, felt = verdict.findings, verdict.felt
+    return {
+        "verdict": verdict.word,
+        "reasons": list(verdict.reasons),
+        "rto_s": None if felt is None or felt.rto is None else round(felt.rto, 3),
+        "full_strength_s": None if verdict.full_strength is None else round(verdict.full_strength, 1),
+        "acknowledged": findings.acknowledged,
+        "lost": findings.count("lost"),
+        "indeterminate": findings.unknown,
+        "failed": findings.failed,
+        "stale_reads": findings.count("stale"),
+        "violations": [asdict(v) for v in findings.violations],
+    }
+
+
+def _left(paths: EstatePaths) -> Iterator[tuple[Folder, list[dict[str, object]]]]:
+    for folder in folders(paths):
+        if folder.journal.exists() and (orders := unfinished(read_journal(folder.journal))):
+            yield folder, orders
+
+
+def _new_folder(paths: EstatePaths, name: str) -> Folder:
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = paths.ensure().root / "drills" / f"{now}-{name}-{secrets.token_hex(3)}"
+    try:
+        path.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise YiyunError(f"no folder for the evidence: {error}", hint="free space on this machine") from None
+    return Folder(path)

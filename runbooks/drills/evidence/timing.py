@@ -1,0 +1,88 @@
+"""How long a fault was felt: recovery time and gaps, as the clients of the workload saw them. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runbooks.drills.evidence.history import WRITES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from runbooks.drills.evidence.history import Operation
+
+BEFORE_SECONDS = 1.0
+"""A drill counts only when writes were acknowledged in the last second before the fault."""
+
+
+@dataclass(frozen=True)
+class Felt:
+    """Seconds. `rto`: fault → first acknowledgement of a write begun after it by the new way, if any came.
+
+    `gaps`: client → from its last acknowledgement before the fault to its next after it.
+    """
+
+    rto: float | None
+    gaps: dict[int, float]
+    last_before: float | None
+    first_after: float | None
+    late: int
+    """Writes that took longer than `limit` from when the schedule wanted them."""
+    refused: int
+    """Writes that failed or stayed unknown from the fault on."""
+
+
+def felt(
+    history: Sequence[Operation], fault: float, *, broken: Collection[str] = (), limit: float = 1.0
+) -> Felt:
+    """What clients felt of a fault at `fault` (seconds). `broken`: whose answers do not count as recovered.
+
+    Without `broken` (the way is the same before and after) the first write counts that was begun after the
+    last trouble within the drill; so a fault that takes a moment to bite is not called over before it began.
+    """
+    writes = sorted((op for op in history if op.kind in WRITES), key=lambda op: op.ended)
+    good = [op for op in writes if op.outcome == "ok"]
+    before = [op.ended for op in good if op.ended <= fault]
+    later = [op for op in writes if op.ended > fault]
+    trouble = [op.began for op in later if op.outcome != "ok" or _wait(op) > limit]
+    since = fault if broken else max([fault, *trouble])
+    after = [op for op in good if op.began >= since and op.member not in broken]
+    first = min((op.ended for op in after), default=None)
+    return Felt(
+        rto=None if first is None else first - fault,
+        gaps=_gaps(good, fault, broken),
+        last_before=max(before, default=None),
+        first_after=first,
+        late=sum(1 for op in later if _wait(op) > limit),
+        refused=sum(1 for op in later if op.outcome != "ok"),
+    )
+
+
+def was_busy(history: Sequence[Operation], fault: float) -> bool:
+    """Whether writes were acknowledged up to the fault; without, it met nothing and the drill is void."""
+    return any(op.acknowledged and fault - BEFORE_SECONDS <= op.ended <= fault for op in history)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that at least `share` of them do not exceed. Raises ValueError of none."""
+    if not values:
+        raise ValueError("no values")
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _wait(op: Operation) -> float:
+    return op.ended - op.intended
+
+
+def _gaps(good: Sequence[Operation], fault: float, broken: Collection[str]) -> dict[int, float]:
+    last: dict[int, float] = {}
+    gaps: dict[int, float] = {}
+    for op in good:
+        if op.ended <= fault:
+            last[op.client] = op.ended
+        elif op.client in last and op.client not in gaps and op.member not in broken:
+            gaps[op.client] = op.ended - last[op.client]
+    return gaps

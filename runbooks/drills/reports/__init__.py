@@ -1,0 +1,1 @@
+"""Reports of drills: made, signed, chained, shown, and verified by strangers."""

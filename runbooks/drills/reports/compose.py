@@ -1,0 +1,159 @@
+"""A drill's evidence → its report as data. Pure: what is not in the evidence is not in the report.
+
+Moments are seconds from the fault (negative: before it). Nanoseconds and other numbers past 2^53 never occur:
+canonical JSON (RFC 8785) cannot carry them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from runbooks.drills.evidence.history import WRITES
+from runbooks.drills.evidence.timing import quantile
+from runbooks.drills.journal import named
+from runbooks.drills.reports.envelope import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runbooks.drills.evidence.history import Operation
+    from runbooks.drills.evidence.verdict import Evidence, Verdict
+    from runbooks.drills.journal import Event
+
+BUCKET_S = 0.2
+"""Width of a column of the workload's graph."""
+LIMITS = {
+    "lab": "lab on one machine: latencies and times are not those of the provider's hosts",
+    "provider": "on the provider's hosts, as they were at that moment",
+}
+
+
+def compose(
+    evidence: Evidence, verdict: Verdict, about: Mapping[str, Any], files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """The report. `about`: `id`, `seq`, `prev_sha256`, `estate`, `people`. `files`: name → content."""
+    fault = _fault(evidence.events)
+    began = named(evidence.events, "began")
+    return {
+        "schema": SCHEMA,
+        **about,
+        "standard": {"edition": standards()["edition"]},
+        "drill": {
+            "name": evidence.drill.name,
+            "title": evidence.drill.title.model_dump(),
+            "seed": int(began[0].fields.get("seed", 0)) if began else 0,
+            "hypothesis": list(evidence.drill.hypothesis),
+            "faults": [f.model_dump() for phase in evidence.drill.method for f in phase.faults],
+        },
+        "objectives": evidence.drill.objectives.model_dump(),
+        "timeline": timeline(evidence, verdict, fault),
+        "graph": graph(evidence.history, fault),
+        "result": result(verdict),
+        "undo": [
+            {"step": e["order"], "done": e.name == "undone", "reason": e["reason"]}
+            for e in evidence.events
+            if e.name in {"undone", "not-undone"}
+        ],
+        "deviations": list(verdict.reasons),
+        "mapping": [
+            {k: item[k] for k in ("item", "zh", "en", "claim")}
+            for item in standards()["items"]
+            if evidence.drill.workload.kind in item["by"]
+        ],
+        "evidence": [
+            {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name, data in sorted(files.items())
+        ],
+        "limits": [LIMITS[str(about["estate"]["scope"])]],
+    }
+
+
+def result(verdict: Verdict) -> dict[str, Any]:
+    """Verdict and figures."""
+    findings, felt = verdict.findings, verdict.felt
+    gaps = sorted(felt.gaps.values()) if felt else []
+    return {
+        "verdict": verdict.word,
+        "rto_s": _rounded(felt.rto if felt else None),
+        "gap_s": {
+            "p50": _rounded(quantile(gaps, 0.5) if gaps else None),
+            "max": _rounded(gaps[-1] if gaps else None),
+        },
+        "rpo": {"lost": findings.count("lost")},
+        "acknowledged": findings.acknowledged,
+        "failed": findings.failed,
+        "unknown": findings.unknown,
+        "unknown_stored": findings.unknown_stored,
+        "stale": findings.count("stale"),
+        "violations": [{"fault": v.fault, "text": v.text} for v in findings.violations],
+        "full_strength_s": _rounded(verdict.full_strength),
+    }
+
+
+def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[dict[str, Any]]:
+    """What happened when, in order: the journal's events and what the clients saw."""
+    if fault is None:
+        return []
+    rows = [(e.mono, e.name, "journal", _text(e)) for e in evidence.events if e.name in _SHOWN]
+    felt = verdict.felt
+    if felt and felt.last_before is not None:
+        rows.append((felt.last_before, "last-good-write", "workload", ""))
+    if felt and felt.first_after is not None:
+        rows.append((felt.first_after, "first-good-write", "workload", ""))
+    if verdict.full_strength is not None:
+        rows.append((fault + verdict.full_strength, "full-strength", "probes", ""))
+    return [
+        {"t": _rounded(at - fault), "kind": kind, "source": source, "text": text}
+        for at, kind, source, text in sorted(rows)
+    ]
+
+
+def graph(history: Sequence[Operation], fault: float | None) -> list[dict[str, Any]]:
+    """Writes by when they were due: acknowledged, failed, unknown, and the longest wait, a row a bucket."""
+    if fault is None:
+        return []
+    columns: dict[int, list[Operation]] = {}
+    for op in history:
+        if op.kind in WRITES:
+            columns.setdefault(int((op.intended - fault) // BUCKET_S), []).append(op)
+    return [
+        {
+            "t": round(number * BUCKET_S, 3),
+            **{outcome: sum(op.outcome == outcome for op in ops) for outcome in ("ok", "fail", "unknown")},
+            "longest_s": round(max(op.ended - op.intended for op in ops), 3),
+        }
+        for number, ops in sorted(columns.items())
+    ]
+
+
+@cache
+def standards() -> dict[str, Any]:
+    """The items of standards that reports speak of."""
+    text = resources.files("runbooks.drills.reports").joinpath("standards.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = YAML(typ="safe").load(text)
+    return found
+
+
+_SHOWN = frozenset(
+    {"fault", "effect", "aborted", "undoing", "undone", "not-undone", "resumed", "not-settled"}
+)
+
+
+def _text(event: Event) -> str:
+    about = event.fields.get("fault") or event.fields.get("order") or {}
+    words = [str(about[k]) for k in ("kind", "host", "source", "destination", "unit") if about.get(k)]
+    return " ".join([*words, str(event.fields.get("reason", ""))]).strip()
+
+
+def _fault(events: Sequence[Event]) -> float | None:
+    faults = named(events, "fault")
+    return faults[0].mono if faults else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

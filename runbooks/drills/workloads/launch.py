@@ -1,0 +1,100 @@
+"""The workload as a process of its own, in an app host's network, with the platform's own settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infra.drivers.lab.hosts import run_in_host
+from infra.drivers.lab.names import qualified
+from infra.errors import YiyunError
+from infra.services.data import MYSQL
+from infra.trust.material import Material
+from runbooks.drills.evidence.members import SCHEMA
+from runbooks.drills.workloads.database import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
+    from runbooks.drills.model import Workload
+
+ACCOUNT, PASSWORD = "yiyun_drill", "mysql-drill"
+PLATFORM_SETTINGS = "/etc/yiyun-app/app.env"
+READY_SECONDS = 20
+LIMIT_SECONDS = 3600.0
+"""A workload ends by itself after that, whatever became of its controller."""
+
+
+@dataclass
+class Running:
+    """A workload that goes on."""
+
+    process: subprocess.Popen[str]
+    history: Path
+
+    def trouble(self) -> str:
+        """Why it ended by itself; empty while it runs."""
+        code = self.process.poll()
+        return "" if code is None else f"the workload ended by itself ({code})"
+
+    def end(self) -> None:
+        """Let it end in order; what it has noted is on the disk then."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(READY_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def platform_settings(paths: EstatePaths, host: str) -> dict[str, str]:
+    """The platform's settings on a host, as deployed: name without its prefix → value."""
+    text = run_in_host(paths, host, ["cat", PLATFORM_SETTINGS]).stdout
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {name.removeprefix("YIYUN_APP_").lower(): value for name, value in pairs}
+
+
+def start_database(
+    estate: Estate, paths: EstatePaths, workload: Workload, client: str, history: Path, seed: int
+) -> Running:
+    """Begin the database workload at an app host. Returns when its tables stand. Raises YiyunError."""
+    material, deployed = Material(estate, paths), platform_settings(paths, client)
+    settings = Settings(
+        port=MYSQL.port("mysql").number,
+        user=ACCOUNT,
+        password=material.passwords()[PASSWORD],
+        database=SCHEMA,
+        authority=material.root().certificate,
+        connect_timeout=float(deployed["database_connect_timeout"]),
+        read_timeout=float(deployed["database_read_timeout"]),
+        clients=workload.clients,
+        rate=workload.rate,
+        seconds=LIMIT_SECONDS,
+        seed=seed,
+    )
+    inside = ["ip", "netns", "exec", qualified(paths.estate, client)]
+    process = subprocess.Popen(
+        [*inside, sys.executable, "-m", "runbooks.drills.workloads.database", str(history)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    told, heard = process.stdin, process.stdout
+    if told is None or heard is None:
+        raise YiyunError("the workload has no pipes")
+    told.write(settings.model_dump_json())
+    told.close()
+    if heard.readline() != "ready\n":
+        process.kill()
+        said = process.stderr.read() if process.stderr else ""
+        raise YiyunError(
+            f"the workload could not begin: {said.strip().splitlines()[-1:]}", hint="yiyun status"
+        )
+    return Running(process, history)

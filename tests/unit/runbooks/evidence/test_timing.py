@@ -1,0 +1,73 @@
+"""Recovery time is measured at the clients, from the fault to the first write by the new way."""
+
+from __future__ import annotations
+
+import pytest
+
+from runbooks.drills.evidence.history import Operation
+from runbooks.drills.evidence.timing import felt, quantile, was_busy
+
+
+def write(client: int, began: float, ended: float, outcome: str = "ok", member: str = "db-1") -> Operation:
+    return Operation(
+        client=client,
+        number=int(began * 1000),
+        kind="append",
+        target="list",
+        value=int(began * 1000) * 10 + client,
+        intended=began,
+        began=began,
+        ended=ended,
+        outcome=outcome,  # type: ignore[arg-type]
+        member=member,
+    )
+
+
+SWITCH = [
+    write(1, 9.90, 9.91),
+    write(2, 9.95, 9.96),
+    write(1, 10.01, 10.02),  # the fault has not bitten yet
+    write(2, 10.05, 10.30, "unknown"),
+    write(1, 10.12, 10.31, "fail"),
+    write(2, 10.40, 10.42, member="db-2"),
+    write(1, 10.50, 10.51, member="db-2"),
+]
+
+
+def test_an_answer_of_the_broken_member_is_no_recovery() -> None:
+    seen = felt(SWITCH, 10.0, broken={"db-1"})
+    assert seen.rto == pytest.approx(0.42)
+    assert seen.gaps == {2: pytest.approx(0.46), 1: pytest.approx(0.60)}
+    assert seen.last_before == 9.96
+    assert (seen.late, seen.refused) == (0, 2)
+
+
+def test_where_the_way_stays_the_same_recovery_begins_after_the_last_trouble() -> None:
+    assert felt(SWITCH, 10.0).rto == pytest.approx(0.42)
+
+
+def test_a_write_begun_before_the_fault_proves_nothing() -> None:
+    assert felt([write(1, 9.99, 10.5, member="db-2")], 10.0, broken={"db-1"}).rto is None
+
+
+def test_a_stall_is_late_from_when_the_schedule_wanted_it() -> None:
+    stalled = write(1, 12.0, 12.01).model_copy(update={"intended": 10.5})
+    seen = felt([*SWITCH, stalled], 10.0, broken={"db-1"})
+    assert seen.late == 1
+
+
+def test_nothing_that_recovers_has_no_time() -> None:
+    assert felt(SWITCH[:5], 10.0, broken={"db-1"}).rto is None
+
+
+def test_a_fault_that_met_no_load_is_seen() -> None:
+    assert was_busy(SWITCH, 10.0)
+    assert not was_busy(SWITCH, 12.0)
+
+
+def test_quantiles_are_values_that_were_measured() -> None:
+    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert quantile([float(n) for n in range(1, 101)], 0.99) == 99.0
+    assert quantile([5.0], 0.99) == 5.0
+    with pytest.raises(ValueError, match="no values"):
+        quantile([], 0.5)

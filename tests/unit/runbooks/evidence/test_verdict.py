@@ -1,0 +1,122 @@
+"""The verdict follows from the records: each thing that spoils a drill is planted, and named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from runbooks.drills.evidence.history import Held, Operation
+from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
+from runbooks.drills.journal import Event
+from runbooks.drills.model import Drill
+
+KILLED = {"kind": "process-killed", "host": "db-1", "unit": "mysql"}
+DRILL = Drill.model_validate(
+    {
+        "name": "mysql-writer-kill",
+        "title": {"zh": "数据库写节点进程被杀", "en": "The writer's server is killed"},
+        "procedure": "mysql-member-out",
+        "hypothesis": ["healthy"],
+        "workload": {"kind": "database", "rate": 100, "clients": 4},
+        "method": [{"faults": [KILLED]}],
+        "objectives": {"rto_s": 1.5},
+    }
+)
+
+
+def event(mono: float, name: str, **fields: Any) -> Event:
+    return Event(name, "2026-11-24T00:00:00+00:00", mono, fields)
+
+
+def looked(mono: float, when: str, *, holds: bool = True) -> Event:
+    return event(
+        mono, "observed", when=when, probes=[{"probe": "healthy", "holds": holds, "text": "as seen"}]
+    )
+
+
+ORDER = {"start": "mysql"}
+EVENTS = (
+    looked(8.0, "before"),
+    event(9.9, "will-undo", order=ORDER),
+    event(10.0, "fault", fault=KILLED),
+    event(10.1, "effect", fault=KILLED, bites=True),
+    event(18.0, "undoing", order=ORDER),
+    event(18.5, "undone", order=ORDER, reason=""),
+    looked(19.0, "after", holds=False),
+    looked(22.0, "after"),
+    event(22.1, "ended"),
+)
+
+
+def append(number: int, began: float, member: str = "db-1") -> Operation:
+    times = {"intended": began, "began": began, "ended": began + 0.01}
+    return Operation(
+        client=1,
+        number=number,
+        kind="append",
+        target="list",
+        value=number,
+        outcome="ok",
+        member=member,
+        **times,
+    )
+
+
+HISTORY = (append(1, 9.5), append(2, 9.9), append(3, 10.6, "db-2"))
+HELD = (Held(member="db-2", gtid_set="a:1-3", lists={"list": [1, 2, 3]}, registers={}, total=100),)
+GOOD = Evidence(DRILL, EVENTS, HISTORY, HELD, 100, {"db-1"})
+
+
+def without(name: str) -> tuple[Event, ...]:
+    return tuple(e for e in EVENTS if e.name != name)
+
+
+def said(verdict: Verdict) -> tuple[str, str]:
+    return verdict.word, "; ".join(verdict.reasons)
+
+
+def test_a_good_drill_passes_with_its_figures() -> None:
+    verdict = judge(GOOD)
+    assert said(verdict) == ("passed", "")
+    assert verdict.felt is not None
+    assert verdict.felt.rto is not None
+    assert round(verdict.felt.rto, 2) == 0.61
+    assert verdict.full_strength == 12.0
+    assert verdict.findings.acknowledged == 3
+
+
+def test_what_proves_nothing_is_void() -> None:
+    assert said(judge(replace(GOOD, events=without("fault")))) == ("void", "no fault was begun")
+    quiet = replace(GOOD, history=(append(1, 8.0), append(3, 10.6, "db-2")))
+    assert judge(quiet).word == "void"
+    blunt = [replace(e, fields={**e.fields, "bites": False}) if e.name == "effect" else e for e in EVENTS]
+    assert said(judge(replace(GOOD, events=blunt))) == ("void", "process-killed had no effect")
+
+
+def test_a_drill_that_was_given_up_or_whose_controller_died_is_aborted() -> None:
+    given_up = (*EVENTS[:4], event(12.0, "aborted", reason="db-3 left"), *EVENTS[4:])
+    assert said(judge(replace(GOOD, events=given_up))) == ("aborted", "db-3 left")
+    assert judge(replace(GOOD, events=without("ended"))).word == "aborted"
+
+
+def test_too_slow_never_or_by_the_broken_member_is_failed() -> None:
+    slow = replace(GOOD, history=(*HISTORY[:2], append(3, 11.9, "db-2")))
+    assert said(judge(slow)) == ("failed", "recovered after 1.91 s, the objective is 1.50 s")
+    never = replace(GOOD, history=(*HISTORY[:2], append(3, 10.6)))
+    assert said(judge(never)) == ("failed", "no client was served again")
+
+
+def test_a_lost_write_an_undo_that_failed_and_an_estate_that_is_not_whole_are_failed() -> None:
+    lost = (Held(member="db-2", gtid_set="a:1-3", lists={"list": [1, 3]}, registers={}, total=100),)
+    assert "lost: 2 of client 1" in said(judge(replace(GOOD, held=lost)))[1]
+    stuck = [
+        replace(e, name="not-undone", fields={"order": ORDER, "reason": "no answer"})
+        if e.name == "undone"
+        else e
+        for e in EVENTS
+    ]
+    assert said(judge(replace(GOOD, events=stuck))) == ("failed", "not undone: no answer")
+    mended_later = [*stuck[:6], event(18.9, "undone", order=ORDER, reason=""), *stuck[6:]]
+    assert judge(replace(GOOD, events=mended_later)).word == "passed"
+    hurt = [e for e in EVENTS if e.mono != 22.0]
+    assert said(judge(replace(GOOD, events=hurt))) == ("failed", "healthy does not hold afterwards: as seen")
