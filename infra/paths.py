@@ -37,6 +37,11 @@ class EstatePaths:
         return self
 
     @property
+    def drills(self) -> Path:
+        """Evidence and reports of drills: an auditor's, so that removing the estate leaves them."""
+        return self.root.parent / "drills.d" / self.estate
+
+    @property
     def lock(self) -> Path:
         """One lock an estate; it names its holder."""
         return self.root / "lock"

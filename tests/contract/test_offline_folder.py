@@ -14,11 +14,12 @@ import pytest
 from infra.bundle.build import bundles_folder, input_hash, is_whole, source_root
 from infra.bundle.model import write_lock
 from infra.bundle.offline.model import LOCK, SIGNATURE, OfflineLock, Part, described
-from infra.bundle.offline.signing import key_file, public_text, sign, signing_key
+from infra.bundle.offline.signing import KEY, sign
 from infra.bundle.offline.trees import pack_tree
 from infra.bundle.offline.use import PROGRAMS
 from infra.drivers.lab.images import RECIPES, image_folder, newest_build
 from infra.engine.golang import built
+from infra.trust.operator_key import key_text
 from tests.lab.harness import check_schema
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "infra/bundle/offline/install.sh"
+
+
+def public_text() -> str:
+    return key_text(KEY.private().public_key())
 
 
 @pytest.fixture
@@ -71,16 +76,15 @@ def make_folder(folder: Path, inputs: str = "") -> Path:
         ),
         Part(kind="control", name="yiyun", version="1", key="python", path="control"),
     ]
-    key = signing_key()
     lock = OfflineLock(
         yiyun="1",
         made="2026-01-01T00:00:00Z",
-        signer=public_text(key),
+        signer=public_text(),
         parts=tuple(parts),
         files=described(folder, []),
     )
     (folder / LOCK).write_text(lock.model_dump_json(indent=1))
-    sign(folder, key)
+    sign(folder, KEY.private())
     return folder
 
 
@@ -108,7 +112,7 @@ def yiyun(*words: str, state: Path | None = None) -> tuple[int, dict[str, Any]]:
 
 def test_a_whole_folder_is_verified_by_the_key_it_was_signed_with(folder: Path) -> None:
     code, result = yiyun("bundle", "verify", str(folder))
-    assert (code, result["problems"], result["key"]) == (0, [], public_text(signing_key()))
+    assert (code, result["problems"], result["key"]) == (0, [], public_text())
 
 
 def flip_a_bit(path: Path) -> None:
@@ -162,7 +166,7 @@ def alter_lock(folder: Path) -> None:
 def sign_by_another(folder: Path) -> None:
     os.environ["YIYUN_BUNDLE_KEY_FILE"] = str(folder.parent / "other.pem")
     try:
-        sign(folder, signing_key())
+        sign(folder, KEY.private())
     finally:
         del os.environ["YIYUN_BUNDLE_KEY_FILE"]
 
@@ -180,7 +184,7 @@ def test_a_wrong_signature_is_refused_before_any_file_is_believed(
 
 
 def test_a_key_that_nobody_here_trusts_is_not_believed_until_it_is_given(folder: Path, place: Path) -> None:
-    key, elsewhere = public_text(signing_key()), place / "elsewhere"
+    key, elsewhere = public_text(), place / "elsewhere"
     code, result = yiyun("bundle", "use", str(folder), state=elsewhere)
     assert (code, key in result["error"]["message"]) == (3, True)
     assert yiyun("bundle", "use", str(folder), "--key", key, state=elsewhere)[0] == 0
@@ -223,10 +227,10 @@ def test_a_folder_of_another_yiyun_is_refused_because_up_would_not_find_it(place
 
 
 def test_the_signing_key_is_private_and_readable_by_openssl(folder: Path) -> None:
-    assert key_file().stat().st_mode & 0o777 == 0o600
+    assert KEY.file().stat().st_mode & 0o777 == 0o600
     public = folder.parent / "public.pem"
     subprocess.run(
-        ["openssl", "pkey", "-in", key_file(), "-pubout", "-out", public], check=True, capture_output=True
+        ["openssl", "pkey", "-in", KEY.file(), "-pubout", "-out", public], check=True, capture_output=True
     )
     command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin"]
     command += ["-in", folder / LOCK, "-sigfile", folder / SIGNATURE]
@@ -242,7 +246,7 @@ def install(folder: Path, key: str) -> tuple[int, str]:
 
 
 def test_the_installer_believes_only_the_key_it_was_told_and_the_files_of_the_lock(folder: Path) -> None:
-    key = public_text(signing_key())
+    key = public_text()
     code, said = install(folder, key)
     assert (code, "missing: no-such-package" in said) == (1, True)
     assert install(folder, "ed25519:" + "A" * 43 + "=")[0] == 3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from infra.bundle.build import build_bundle
 from infra.bundle.offline.control import make_control, require_checkout
 from infra.bundle.offline.model import LOCK, SIGNATURE, OfflineLock, Part, described
-from infra.bundle.offline.signing import public_text, sign, signing_key
+from infra.bundle.offline.signing import KEY, sign
 from infra.bundle.offline.trees import pack_tree
 from infra.drivers.lab.commands import run
 from infra.drivers.lab.images import RECIPES, ensure_image
@@ -19,6 +19,7 @@ from infra.engine.bootstrap import ENGINE, ensure_engine
 from infra.errors import RefusedError, YiyunError
 from infra.estate.plan import provisioned_hosts
 from infra.paths import cache_root
+from infra.trust.operator_key import key_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def build_folder(estate: Estate, target: Path, progress: Progress, *, archive: b
     _refuse_foreign(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_space(target.parent)
-    key = signing_key()
+    key = KEY.private()
     half = target.with_name(f".{target.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir()
@@ -65,7 +66,7 @@ def build_folder(estate: Estate, target: Path, progress: Progress, *, archive: b
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     version = next(p.version for p in parts if p.kind == "control")
     files = described(half, details)
-    lock = OfflineLock(yiyun=version, made=made, signer=public_text(key), parts=tuple(parts), files=files)
+    lock = OfflineLock(yiyun=version, made=made, signer=key_text(key.public_key()), parts=tuple(parts), files=files)
     # One line a value, keys sorted: control/install reads it with awk.
     (half / LOCK).write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
     sign(half, key)
