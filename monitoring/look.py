@@ -96,6 +96,26 @@ def problems(zabbix: Zabbix) -> list[dict[str, Any]]:
     return [_problem(found) for found in zabbix.call("trigger.get", question)]
 
 
+def events_since(estate: Estate, paths: EstatePaths, since: float) -> list[dict[str, str]]:
+    """Problems that were opened from `since` (Unix seconds) on: `clock`, `ns`, `name`, and the `host` of each.
+
+    Raises YiyunError when the monitoring does not answer.
+    """
+    question = {
+        "output": ["clock", "ns", "name"],
+        "time_from": int(since),
+        "value": [1],
+        "selectHosts": ["host"],
+        "sortfield": ["clock", "eventid"],
+    }
+    found = opened(estate, paths, seconds=CALL_SECONDS).call("event.get", question)
+    return [
+        {**{k: str(event[k]) for k in ("clock", "ns", "name")}, "host": host["host"]}
+        for event in found
+        for host in event["hosts"]
+    ]
+
+
 def _problem(found: dict[str, Any]) -> dict[str, Any]:
     tags = {t["tag"]: t["value"] for t in found["tags"]}
     since = datetime.fromtimestamp(int(found["lastchange"]), UTC)

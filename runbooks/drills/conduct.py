@@ -1,74 +1,49 @@
-"""One drill in a lab from beginning to end: its folder of evidence, its verdict from that folder alone."""
+"""One drill in a lab from beginning to end: its evidence goes into a folder, its verdict comes from there alone."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infra.errors import RefusedError, YiyunError
 from infra.status import collect
 from monitoring.look import monitoring_status
+from runbooks.drills.about import about
 from runbooks.drills.engine import finish_undo, run, unfinished
-from runbooks.drills.evidence.history import Held, read_history
+from runbooks.drills.evidence.gather import gather
 from runbooks.drills.evidence.members import held_by
-from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
 from runbooks.drills.faults.tool import Place
+from runbooks.drills.folder import Folder, folders
 from runbooks.drills.ground import LabGround
-from runbooks.drills.journal import Journal, named, read_journal
-from runbooks.drills.model import Drill
-from runbooks.drills.roles import hit, resolved, roles_now
+from runbooks.drills.journal import Journal, read_journal
+from runbooks.drills.roles import resolved, roles_now
 from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
 from runbooks.drills.workloads.launch import Running, start_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
+    from runbooks.drills.about import People
+    from runbooks.drills.evidence.verdict import Verdict
+    from runbooks.drills.model import Drill
 
 WARM_UP_SECONDS = 2.0
 """Of load before the fault, so that the last writes before it are known."""
 
 
-@dataclass(frozen=True)
-class Folder:
-    """Where one drill keeps its evidence; everything the verdict needs is in it."""
-
-    path: Path
-
-    @property
-    def journal(self) -> Path:
-        """What was done, a line an event."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def history(self) -> Path:
-        """What the workload asked and was answered."""
-        return self.path / "history.jsonl"
-
-    @property
-    def held(self) -> Path:
-        """What each member held afterwards."""
-        return self.path / "held.json"
-
-    @property
-    def drill(self) -> Path:
-        """The drill as it was run: roles are hosts here."""
-        return self.path / "drill.json"
-
-
-def folders(paths: EstatePaths) -> list[Folder]:
-    """Every drill's folder, oldest first."""
-    root = paths.root / "drills"
-    return [Folder(p) for p in sorted(root.iterdir()) if p.is_dir()] if root.exists() else []
-
-
 def conduct(
-    drill: Drill, estate: Estate, paths: EstatePaths, seed: int, progress: Callable[[str], None]
+    drill: Drill,
+    estate: Estate,
+    paths: EstatePaths,
+    seed: int,
+    people: People,
+    progress: Callable[[str], None],
 ) -> tuple[Folder, Verdict]:
     """Run a drill. Returns its folder and verdict.
 
@@ -82,6 +57,7 @@ def conduct(
     folder = _new_folder(paths, drill.name)
     folder.drill.write_text(concrete.model_dump_json(indent=1) + "\n", encoding="utf-8")
     journal = Journal(folder.journal)
+    began = time.time()
     journal.note(
         "began", drill=drill.name, seed=seed, roles=roles, estate=estate.estate, scope=estate.provider
     )
@@ -100,32 +76,25 @@ def conduct(
 
     try:
         run(concrete, ground, journal, load)
+        _end(running)
+        journal.note("collected", operations=folder.operations())
+    except OSError as error:
+        raise YiyunError(f"the evidence cannot be written: {error}", hint="free space, then yiyun drill resume") from None
     finally:
-        for workload in running:
-            workload.end()
+        _end(running)
         journal.close()
-    progress("reading what every member holds")
-    held = held_by(paths, [h.name for h in estate.hosts_with("db")])
-    folder.held.write_text(json.dumps([h.model_dump() for h in held], indent=1) + "\n", encoding="utf-8")
-    return folder, verdict_of(folder)
+    progress("reading what every member holds, and what each layer saw")
+    folder.keep_held(held_by(paths, [h.name for h in estate.hosts_with("db")]))
+    seen, silent = gather(estate, paths, began)
+    folder.keep_seen(seen)
+    facts = about(folder.path.name, estate, paths, people, silent)
+    folder.about.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder, folder.verdict()
 
 
-def verdict_of(folder: Folder) -> Verdict:
-    """The verdict, computed from the folder. Raises BadInputError for evidence that is not whole."""
-    drill = Drill.model_validate_json(folder.drill.read_text(encoding="utf-8"))
-    events = read_journal(folder.journal)
-    loads = named(events, "load")
-    held = json.loads(folder.held.read_text(encoding="utf-8")) if folder.held.exists() else []
-    return judge(
-        Evidence(
-            drill=drill,
-            events=events,
-            history=read_history(folder.history) if folder.history.exists() else [],
-            held=[Held.model_validate(h) for h in held],
-            total=int(loads[0]["total"]) if loads else 0,
-            broken=hit(drill),
-        )
-    )
+def _end(running: list[Running]) -> None:
+    for workload in running:
+        workload.end()
 
 
 def resume(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> list[str]:
@@ -155,7 +124,7 @@ def summary(verdict: Verdict) -> dict[str, object]:
     findings, felt = verdict.findings, verdict.felt
     return {
         "verdict": verdict.word,
-        "reasons": list(verdict.reasons),
+        "reasons": [str(reason) for reason in verdict.reasons],
         "rto_s": None if felt is None or felt.rto is None else round(felt.rto, 3),
         "full_strength_s": None if verdict.full_strength is None else round(verdict.full_strength, 1),
         "acknowledged": findings.acknowledged,
@@ -175,7 +144,7 @@ def _left(paths: EstatePaths) -> Iterator[tuple[Folder, list[dict[str, object]]]
 
 def _new_folder(paths: EstatePaths, name: str) -> Folder:
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = paths.ensure().root / "drills" / f"{now}-{name}-{secrets.token_hex(3)}"
+    path = paths.drills / f"{now}-{name}-{secrets.token_hex(3)}"
     try:
         path.mkdir(parents=True, mode=0o700)
     except OSError as error:

@@ -6,6 +6,7 @@ never happened. `finish_undo` is what the next run, or a timer, does for a contr
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -91,10 +92,14 @@ def run(drill: Drill, ground: Ground, journal: Journal, load: Callable[[], None]
 
 
 def finish_undo(orders: Sequence[Order], ground: Ground, journal: Journal) -> None:
-    """Undo in reverse order; every order is tried, and each that failed is noted and then raised together."""
+    """Undo in reverse order; every order is tried, and each that failed is noted and then raised together.
+
+    A full disk does not keep from undoing: then the note is missing and `resume` undoes once more.
+    """
     failed: list[str] = []
     for order in reversed(orders):
-        journal.note("undoing", order=order)
+        with contextlib.suppress(OSError):
+            journal.note("undoing", order=order)
         try:
             ground.undo(order)
             done = ground.is_undone(order)
@@ -102,7 +107,8 @@ def finish_undo(orders: Sequence[Order], ground: Ground, journal: Journal) -> No
             done, reason = False, error.message
         else:
             reason = "" if done else "something of it is left"
-        journal.note("undone" if done else "not-undone", order=order, reason=reason)
+        with contextlib.suppress(OSError):
+            journal.note("undone" if done else "not-undone", order=order, reason=reason)
         failed += [f"{order}: {reason}"] if not done else []
     if failed:
         raise YiyunError(

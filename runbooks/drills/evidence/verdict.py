@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from runbooks.drills.evidence.checkers import check
+from runbooks.drills.evidence.observers import clock_of
 from runbooks.drills.evidence.timing import felt, was_busy
 from runbooks.drills.journal import named
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from runbooks.drills.evidence.checkers import Findings
     from runbooks.drills.evidence.history import Held, Operation
+    from runbooks.drills.evidence.observers import Clock, Sighting
     from runbooks.drills.evidence.timing import Felt
     from runbooks.drills.journal import Event
     from runbooks.drills.model import Drill
 
 Word = Literal["passed", "failed", "void", "aborted"]
+CLOCK_TOLERANCE_S = 0.5
+"""A wall clock that moves more than this against the monotonic one was set, not disciplined."""
+REASONS = {
+    "no-fault": "no fault was begun",
+    "not-busy": "no write was acknowledged in the second before the fault",
+    "no-effect": "{fault} had no effect",
+    "given-up": "{reason}",
+    "clock-jumped": "the controller's clock jumped by {seconds} s: who saw what when cannot be said",
+    "other-trouble": "{subject} was lost too, which this drill did not break ({host}: {text})",
+    "controller-died": "its controller did not come to the end",
+    "evidence-short": "the workload made {made} operations, {kept} are in its history",
+    "not-served": "no client was served again",
+    "too-slow": "recovered after {rto} s, the objective is {wanted} s",
+    "violation": "{fault}: {text}",
+    "not-undone": "not undone: {reason}",
+    "not-whole": "{probe} does not hold afterwards: {text}",
+}
+"""Why a drill did not pass: code → words. Reports say them in other languages (`reports.words`)."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason why a drill did not pass."""
+
+    code: str
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __str__(self) -> str:
+        return REASONS[self.code].format(**self.values)
 
 
 @dataclass(frozen=True)
@@ -31,6 +62,8 @@ class Evidence:
     held: Sequence[Held]
     total: int
     """Sum of the bank's accounts before the drill."""
+    seen: Sequence[Sighting] = ()
+    """What routers, members and monitoring noticed."""
     broken: Collection[str] = ()
     """Whose answers do not count as recovered: the members or hosts that were hit."""
 
@@ -40,7 +73,7 @@ class Verdict:
     """The word, why, and the figures behind it. `reasons` is empty when it passed."""
 
     word: Word
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     findings: Findings
     felt: Felt | None
     """None when no fault was begun."""
@@ -49,53 +82,80 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """`void`: it proves nothing. `aborted`: it was given up. Else the objectives and the checkers decide."""
+    """`void`: it proves nothing. `aborted`: it was given up. Else the objectives and the checkers decide.
+
+    What the checkers found in the data itself is `failed` whatever else happened.
+    """
     findings = check(evidence.history, evidence.held, evidence.total)
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
     seen = None if begun is None else felt(evidence.history, begun, broken=evidence.broken)
-    worst_first: tuple[tuple[Word, tuple[str, ...]], ...] = (
+    worst_first: tuple[tuple[Word, tuple[Reason, ...]], ...] = (
         ("void", tuple(_void(evidence, begun))),
-        ("aborted", tuple(_aborted(evidence.events))),
+        ("aborted", tuple(_aborted(evidence, begun))),
         ("failed", tuple(_failed(evidence, findings, seen))),
     )
+    if any(violation.fault != "diverged" for violation in findings.violations):
+        worst_first = worst_first[-1:]
     for word, reasons in worst_first:
         if reasons:
             return Verdict(word, reasons, findings, seen, _full_strength(evidence.events, begun))
     return Verdict("passed", (), findings, seen, _full_strength(evidence.events, begun))
 
 
-def _void(evidence: Evidence, begun: float | None) -> Iterator[str]:
+def _void(evidence: Evidence, begun: float | None) -> Iterator[Reason]:
     if begun is None:
-        yield "no fault was begun"
+        yield Reason("no-fault")
     elif not was_busy(evidence.history, begun):
-        yield "no write was acknowledged in the second before the fault"
+        yield Reason("not-busy")
     for event in named(evidence.events, "effect"):
         if not event["bites"]:
-            yield f"{event['fault']['kind']} had no effect"
+            yield Reason("no-effect", {"fault": event["fault"]["kind"]})
 
 
-def _aborted(events: Sequence[Event]) -> Iterator[str]:
+def _aborted(evidence: Evidence, begun: float | None) -> Iterator[Reason]:
+    events = evidence.events
     for event in named(events, "aborted"):
-        yield str(event["reason"])
-    if not named(events, "ended"):
-        yield "its controller did not come to the end"
+        yield Reason("given-up", {"reason": str(event["reason"])})
+    if not named(events, "ended") or not named(events, "collected"):
+        yield Reason("controller-died")
+    clock = clock_of(events)
+    if clock.jumped > CLOCK_TOLERANCE_S:
+        yield Reason("clock-jumped", {"seconds": f"{clock.jumped:.1f}"})
+    elif begun is not None:
+        yield from _other_trouble(evidence, clock, begun)
 
 
-def _failed(evidence: Evidence, findings: Findings, seen: Felt | None) -> Iterator[str]:
+def _other_trouble(evidence: Evidence, clock: Clock, begun: float) -> Iterator[Reason]:
+    """A member that was lost while the fault was in force, and that nobody meant to break."""
+    undoing = [e.mono for e in named(evidence.events, "undoing")]
+    until = undoing[0] if undoing else evidence.events[-1].mono
+    told: set[str] = set()
+    for sight in evidence.seen:
+        bystander = sight.subject and not {sight.subject, sight.host} & set(evidence.broken)
+        if sight.gone and bystander and begun <= clock.mono(sight.at) < until and sight.subject not in told:
+            told.add(sight.subject)
+            yield Reason("other-trouble", {"subject": sight.subject, "host": sight.host, "text": sight.text})
+
+
+def _failed(evidence: Evidence, findings: Findings, seen: Felt | None) -> Iterator[Reason]:
     wanted = evidence.drill.objectives
     if seen is None or seen.rto is None:
-        yield "no client was served again"
+        yield Reason("not-served")
     elif seen.rto > wanted.rto_s:
-        yield f"recovered after {seen.rto:.2f} s, the objective is {wanted.rto_s:.2f} s"
+        yield Reason("too-slow", {"rto": f"{seen.rto:.2f}", "wanted": f"{wanted.rto_s:.2f}"})
+    for event in named(evidence.events, "collected"):
+        if event["operations"] != len(evidence.history):
+            made, kept = str(event["operations"]), str(len(evidence.history))
+            yield Reason("evidence-short", {"made": made, "kept": kept})
     for violation in findings.violations:
-        yield f"{violation.fault}: {violation.text}"
+        yield Reason("violation", {"fault": violation.fault, "text": violation.text})
     for event in named(evidence.events, "not-undone"):
         if event["order"] not in [e["order"] for e in named(evidence.events, "undone")]:
-            yield f"not undone: {event['reason']}"
+            yield Reason("not-undone", {"reason": str(event["reason"])})
     for probe in _last_look(evidence.events):
         if not probe["holds"]:
-            yield f"{probe['probe']} does not hold afterwards: {probe['text']}"
+            yield Reason("not-whole", {"probe": probe["probe"], "text": probe["text"]})
 
 
 def _last_look(events: Sequence[Event]) -> list[dict[str, str]]:

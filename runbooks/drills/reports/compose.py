@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from runbooks.drills.evidence.history import WRITES
+from runbooks.drills.evidence.observers import clock_of
 from runbooks.drills.evidence.timing import quantile
 from runbooks.drills.journal import named
 from runbooks.drills.reports.envelope import SCHEMA
@@ -30,18 +31,24 @@ BUCKET_S = 0.2
 LIMITS = {
     "lab": "lab on one machine: latencies and times are not those of the provider's hosts",
     "provider": "on the provider's hosts, as they were at that moment",
+    "self-declared": "times are this machine's own: no time stamp authority confirmed them",
+    "no-linearizability": "the checker does not claim linearizability or serializability",
+    "silent": "could not be asked: {who}",
 }
+"""What a report does not claim: code → words. Reports say them in other languages (`reports.words`)."""
 
 
 def compose(
     evidence: Evidence, verdict: Verdict, about: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    """The report. `about`: `id`, `seq`, `prev_sha256`, `estate`, `people`. `files`: name → content."""
+    """The report. `about`: as `drills.about` has it, with `seq` and `prev_sha256`. `files`: name → content."""
     fault = _fault(evidence.events)
     began = named(evidence.events, "began")
     return {
         "schema": SCHEMA,
-        **about,
+        **{name: about[name] for name in ("id", "seq", "prev_sha256", "estate", "people")},
+        "started": evidence.events[0].at if evidence.events else "",
+        "workload": evidence.drill.workload.model_dump(),
         "standard": {"edition": standards()["edition"]},
         "drill": {
             "name": evidence.drill.name,
@@ -59,7 +66,7 @@ def compose(
             for e in evidence.events
             if e.name in {"undone", "not-undone"}
         ],
-        "deviations": list(verdict.reasons),
+        "deviations": [{"code": r.code, "values": dict(r.values), "text": str(r)} for r in verdict.reasons],
         "mapping": [
             {k: item[k] for k in ("item", "zh", "en", "claim")}
             for item in standards()["items"]
@@ -69,8 +76,20 @@ def compose(
             {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
             for name, data in sorted(files.items())
         ],
-        "limits": [LIMITS[str(about["estate"]["scope"])]],
+        "limits": limits(about),
     }
+
+
+def limits(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the report does not claim, by code, with the values of its words."""
+    silent: list[str] = about["silent"]
+    found: list[tuple[str, dict[str, str]]] = [
+        (str(about["estate"]["scope"]), {}),
+        ("self-declared", {}),
+        ("no-linearizability", {}),
+        *(("silent", {"who": who}) for who in silent),
+    ]
+    return [{"code": code, "values": values, "text": LIMITS[code].format(**values)} for code, values in found]
 
 
 def result(verdict: Verdict) -> dict[str, Any]:
@@ -105,6 +124,10 @@ def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[
         rows.append((felt.last_before, "last-good-write", "workload", ""))
     if felt and felt.first_after is not None:
         rows.append((felt.first_after, "first-good-write", "workload", ""))
+    clock = clock_of(evidence.events)
+    for sight in evidence.seen:
+        kind = "alert" if sight.layer == "alert" else "seen"
+        rows.append((clock.mono(sight.at), kind, f"{sight.layer} {sight.host}", sight.text))
     if verdict.full_strength is not None:
         rows.append((fault + verdict.full_strength, "full-strength", "probes", ""))
     return [

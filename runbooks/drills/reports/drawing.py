@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 from runbooks.drills.reports.compose import BUCKET_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-WIDTH, HEIGHT = 960, 260
+WIDTH, HEIGHT = 960, 316
 LEFT, RIGHT, TOP, FLOOR = 44, 12, 14, 180
-LABEL_ROWS = 4
+LABEL_ROWS = 7
+LABEL_WIDTH = 250
+"""Of the longest label, so that labels on one row do not lie over each other."""
 SPAN_BEFORE_S, SPAN_AFTER_S = 2.0, 30.0
 """What the picture shows at most, in seconds from the fault."""
 MARKED = ("last-good-write", "fault", "first-good-write", "undone", "full-strength")
+SIGHTINGS = ("seen", "alert")
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment on the axis. `row`: of its label, so that labels do not lie over each other."""
+    """A moment on the axis, and its label: `row` below the axis, `anchor` as SVG's `text-anchor`."""
 
     x: float
     kind: str
     t: float
     row: int
+    source: str
+    """Who saw it, where there are several."""
+    text_x: float
+    anchor: str
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,9 @@ class Picture:
 def picture(report: Mapping[str, Any]) -> Picture:
     """The picture of a report."""
     graph: list[dict[str, Any]] = [c for c in report["graph"] if -SPAN_BEFORE_S <= c["t"] <= SPAN_AFTER_S]
-    moments = [row for row in report["timeline"] if row["kind"] in MARKED]
-    last = max([1.0, *(c["t"] + BUCKET_S for c in graph), *(r["t"] for r in moments if r["t"] <= SPAN_AFTER_S)])
+    moments = list(_moments(report["timeline"]))
+    shown = [row["t"] for row in moments if row["t"] <= SPAN_AFTER_S]
+    last = max([1.0, *(c["t"] + BUCKET_S for c in graph), *shown])
     scale = (WIDTH - LEFT - RIGHT) / (last + SPAN_BEFORE_S)
 
     def x(seconds: float) -> float:
@@ -77,12 +85,32 @@ def picture(report: Mapping[str, Any]) -> Picture:
     return Picture(columns, tuple(_marks(moments, x)), tuple(_ticks(last, x)), most)
 
 
-def _marks(moments: Sequence[Mapping[str, Any]], x: Any) -> Iterator[Mark]:
-    for number, row in enumerate(moments):
-        yield Mark(x(row["t"]), row["kind"], row["t"], number % LABEL_ROWS)
+def _moments(timeline: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The moments that count: each kind once, and the first sighting of each layer."""
+    told: set[tuple[str, str]] = set()
+    for row in timeline:
+        layer = str(row["source"]).partition(" ")[0] if row["kind"] in SIGHTINGS else ""
+        if row["kind"] in (*MARKED, *SIGHTINGS) and (row["kind"], layer) not in told:
+            told.add((row["kind"], layer))
+            yield row
 
 
-def _ticks(last: float, x: Any) -> Iterator[tuple[float, float]]:
+def _marks(moments: Sequence[Mapping[str, Any]], x: Callable[[float], float]) -> Iterator[Mark]:
+    """Each label on the first row where it has room, to the left of its line when the edge is near."""
+    taken = [float("-inf")] * LABEL_ROWS
+    for row in moments:
+        place = x(row["t"])
+        left = place + 3 + LABEL_WIDTH > WIDTH
+        begins = place - 3 - LABEL_WIDTH if left else place + 3
+        free = [n for n in range(LABEL_ROWS) if taken[n] <= begins]
+        line = free[0] if free else min(range(LABEL_ROWS), key=lambda n: taken[n])
+        taken[line] = begins + LABEL_WIDTH
+        source = row["source"] if row["kind"] in SIGHTINGS else ""
+        anchor, text_x = ("end", place - 3) if left else ("start", place + 3)
+        yield Mark(place, row["kind"], row["t"], line, source, round(text_x, 1), anchor)
+
+
+def _ticks(last: float, x: Callable[[float], float]) -> Iterator[tuple[float, float]]:
     step = next(s for s in (1, 2, 5, 10) if (last + SPAN_BEFORE_S) / s <= 12 or s == 10)
     second = -int(SPAN_BEFORE_S // step) * step
     while second <= last:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rfc8785
 from securesystemslib.dsse import Envelope
@@ -21,8 +21,19 @@ from runbooks.drills.reports.errors import RefusedReportError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-PAYLOAD_TYPE = "application/vnd.yiyun.drill-report+json"
 SCHEMA = "yiyun.drill-report/1"
+
+
+class Kind(NamedTuple):
+    """What a signed document is: the type in the envelope, and the schema the document names."""
+
+    payload_type: str
+    schema: str
+
+
+REPORT = Kind("application/vnd.yiyun.drill-report+json", SCHEMA)
+PAGE = Kind("application/vnd.yiyun.drill-page+json", "yiyun.drill-page/1")
+"""A file that shows a report: says which report, and what the file's bytes are."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +54,16 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()
 
 
-def seal(report: dict[str, Any], key: Ed25519PrivateKey) -> bytes:
+def seal(document: dict[str, Any], key: Ed25519PrivateKey, kind: Kind = REPORT) -> bytes:
     """The envelope's bytes, canonical too. Raises ValueError of NaN and |int| ≥ 2^53: write those as text."""
     public = key.public_key()
     named = SSlibKey.from_crypto(public, keyid=fingerprint(public))
-    envelope = Envelope(rfc8785.dumps(report), PAYLOAD_TYPE, {})
+    envelope = Envelope(rfc8785.dumps(document), kind.payload_type, {})
     envelope.sign(CryptoSigner(key, named))
     return rfc8785.dumps(envelope.to_dict())
 
 
-def unseal(data: bytes, key: Ed25519PublicKey) -> Opened:
+def unseal(data: bytes, key: Ed25519PublicKey, kind: Kind = REPORT) -> Opened:
     """Verify an envelope with a key the user gives, never with one from the file.
 
     Raises RefusedReportError naming the check: `form`, `type`, `key`, `signature`, `canonical`, `schema`.
@@ -63,8 +74,8 @@ def unseal(data: bytes, key: Ed25519PublicKey) -> Opened:
         raise RefusedReportError("form", f"no signed envelope: {error}") from error
     if rfc8785.dumps(envelope.to_dict()) != data:
         raise RefusedReportError("form", "bytes beside the envelope, or an envelope written anew")
-    if envelope.payload_type != PAYLOAD_TYPE:
-        raise RefusedReportError("type", f"this is {envelope.payload_type}, not a drill's report")
+    if envelope.payload_type != kind.payload_type:
+        raise RefusedReportError("type", f"this is {envelope.payload_type}, not {kind.payload_type}")
     wanted = fingerprint(key)
     if wanted not in envelope.signatures:
         others = ", ".join(envelope.signatures) or "nobody"
@@ -76,8 +87,8 @@ def unseal(data: bytes, key: Ed25519PublicKey) -> Opened:
     report = _strict(envelope.payload)
     if rfc8785.dumps(report) != envelope.payload:
         raise RefusedReportError("canonical", "the signed text is not in canonical form")
-    if report.get("schema") != SCHEMA:
-        raise RefusedReportError("schema", f"{report.get('schema')!r} is not {SCHEMA}")
+    if report.get("schema") != kind.schema:
+        raise RefusedReportError("schema", f"{report.get('schema')!r} is not {kind.schema}")
     return Opened(report, hashlib.sha256(envelope.payload).hexdigest(), wanted)
 
 

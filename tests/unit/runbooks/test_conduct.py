@@ -11,7 +11,8 @@ from infra.errors import RefusedError
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
 from runbooks.drills.catalogue import shipped
-from runbooks.drills.conduct import Folder, folders, refuse_unfinished, summary, verdict_of
+from runbooks.drills.conduct import refuse_unfinished, summary
+from runbooks.drills.folder import Folder, folders
 from runbooks.drills.evidence.history import Held, Operation
 from runbooks.drills.journal import Journal
 from runbooks.drills.roles import resolved
@@ -49,6 +50,7 @@ def evidence(root: Path, *, kept: int = 60, undone: bool = True) -> Folder:
         journal.note("undone", order=ORDER, reason="")
         journal.note("observed", when="after", probes=holds)
         journal.note("ended")
+        journal.note("collected", operations=60)
     journal.close()
     before = [write(n, fault - 1 + n / 31, "db-1") for n in range(30)]
     after = [write(n, fault + OUTAGE_S + n / 100, "db-2") for n in range(30, 60)]
@@ -62,14 +64,14 @@ def evidence(root: Path, *, kept: int = 60, undone: bool = True) -> Folder:
 
 
 def test_evidence_of_a_good_drill_passes_with_its_figures(tmp_path: Path) -> None:
-    found = summary(verdict_of(evidence(tmp_path)))
+    found = summary(evidence(tmp_path).verdict())
     assert (found["verdict"], found["reasons"]) == ("passed", [])
     assert found["rto_s"] == pytest.approx(OUTAGE_S + 0.3, abs=0.05)
     assert (found["acknowledged"], found["lost"], found["indeterminate"]) == (60, 0, 0)
 
 
 def test_one_acknowledged_write_that_nobody_holds_fails_it(tmp_path: Path) -> None:
-    found = summary(verdict_of(evidence(tmp_path, kept=59)))
+    found = summary(evidence(tmp_path, kept=59).verdict())
     assert (found["verdict"], found["lost"]) == ("failed", 1)
 
 
@@ -77,14 +79,14 @@ def test_evidence_without_its_end_never_passes(tmp_path: Path) -> None:
     folder = evidence(tmp_path)
     lines = folder.journal.read_text(encoding="utf-8").splitlines()
     folder.journal.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
-    assert verdict_of(folder).word == "aborted"
+    assert folder.verdict().word == "aborted"
     folder.held.unlink()
-    assert verdict_of(folder).word != "passed"
+    assert folder.verdict().word != "passed"
 
 
 def test_a_drill_that_is_not_undone_stands_in_the_way(tmp_path: Path) -> None:
     paths = EstatePaths("x", tmp_path)
-    folder = evidence(paths.root / "drills", undone=False)
+    folder = evidence(paths.drills, undone=False)
     with pytest.raises(RefusedError, match=folder.path.name) as refused:
         refuse_unfinished(paths)
     assert "drill resume" in refused.value.hint

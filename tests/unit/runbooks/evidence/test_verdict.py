@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from runbooks.drills.evidence.history import Held, Operation
+from runbooks.drills.evidence.observers import Sighting
 from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
 from runbooks.drills.journal import Event
 from runbooks.drills.model import Drill
@@ -22,10 +24,13 @@ DRILL = Drill.model_validate(
         "objectives": {"rto_s": 1.5},
     }
 )
+EPOCH = 1_795_000_000
+"""Unix seconds where the monotonic clock began."""
 
 
 def event(mono: float, name: str, **fields: Any) -> Event:
-    return Event(name, "2026-11-24T00:00:00+00:00", mono, fields)
+    at = datetime.fromtimestamp(EPOCH + mono, UTC).isoformat(timespec="milliseconds")
+    return Event(name, at, mono, fields)
 
 
 def looked(mono: float, when: str, *, holds: bool = True) -> Event:
@@ -45,6 +50,7 @@ EVENTS = (
     looked(19.0, "after", holds=False),
     looked(22.0, "after"),
     event(22.1, "ended"),
+    event(22.2, "collected", operations=3),
 )
 
 
@@ -64,7 +70,7 @@ def append(number: int, began: float, member: str = "db-1") -> Operation:
 
 HISTORY = (append(1, 9.5), append(2, 9.9), append(3, 10.6, "db-2"))
 HELD = (Held(member="db-2", gtid_set="a:1-3", lists={"list": [1, 2, 3]}, registers={}, total=100),)
-GOOD = Evidence(DRILL, EVENTS, HISTORY, HELD, 100, {"db-1"})
+GOOD = Evidence(DRILL, EVENTS, HISTORY, HELD, 100, broken={"db-1"})
 
 
 def without(name: str) -> tuple[Event, ...]:
@@ -72,7 +78,7 @@ def without(name: str) -> tuple[Event, ...]:
 
 
 def said(verdict: Verdict) -> tuple[str, str]:
-    return verdict.word, "; ".join(verdict.reasons)
+    return verdict.word, "; ".join(map(str, verdict.reasons))
 
 
 def test_a_good_drill_passes_with_its_figures() -> None:
@@ -87,7 +93,8 @@ def test_a_good_drill_passes_with_its_figures() -> None:
 
 def test_what_proves_nothing_is_void() -> None:
     assert said(judge(replace(GOOD, events=without("fault")))) == ("void", "no fault was begun")
-    quiet = replace(GOOD, history=(append(1, 8.0), append(3, 10.6, "db-2")))
+    held = (HELD[0].model_copy(update={"lists": {"list": [1, 3]}}),)
+    quiet = replace(GOOD, history=(append(1, 8.0), append(3, 10.6, "db-2")), held=held)
     assert judge(quiet).word == "void"
     blunt = [replace(e, fields={**e.fields, "bites": False}) if e.name == "effect" else e for e in EVENTS]
     assert said(judge(replace(GOOD, events=blunt))) == ("void", "process-killed had no effect")
@@ -97,6 +104,38 @@ def test_a_drill_that_was_given_up_or_whose_controller_died_is_aborted() -> None
     given_up = (*EVENTS[:4], event(12.0, "aborted", reason="db-3 left"), *EVENTS[4:])
     assert said(judge(replace(GOOD, events=given_up))) == ("aborted", "db-3 left")
     assert judge(replace(GOOD, events=without("ended"))).word == "aborted"
+    assert judge(replace(GOOD, events=without("collected"))).word == "aborted"
+    lost = (HELD[0].model_copy(update={"lists": {"list": [1, 3]}}),)
+    assert judge(replace(GOOD, events=given_up, held=lost)).word == "failed", "lost is lost"
+
+
+def test_a_clock_that_was_set_meanwhile_is_aborted() -> None:
+    later = datetime.fromtimestamp(EPOCH + 18.0 + 3600, UTC).isoformat()
+    jumped = [replace(e, at=later) if e.name == "undoing" else e for e in EVENTS]
+    word, why = said(judge(replace(GOOD, events=jumped)))
+    assert (word, why) == (
+        "aborted",
+        "the controller's clock jumped by 3600.0 s: who saw what when cannot be said",
+    )
+
+
+def down(subject: str, mono: float, host: str = "app-1") -> Sighting:
+    text = f"{subject} is DOWN"
+    return Sighting(layer="router", host=host, at=EPOCH + mono, subject=subject, gone=True, text=text)
+
+
+def test_what_was_lost_beside_the_fault_is_aborted() -> None:
+    assert judge(replace(GOOD, seen=[down("db-1", 10.2)])).word == "passed", "that one was broken"
+    assert judge(replace(GOOD, seen=[down("db-3", 9.0)])).word == "passed", "before the fault"
+    assert judge(replace(GOOD, seen=[down("db-3", 11.0, "db-1")])).word == "passed", "the broken one says so"
+    word, why = said(judge(replace(GOOD, seen=[down("db-1", 10.2), down("db-3", 11.0), down("db-3", 11.1)])))
+    assert word == "aborted"
+    assert why == "db-3 was lost too, which this drill did not break (app-1: db-3 is DOWN)"
+
+
+def test_evidence_that_was_cut_short_is_failed() -> None:
+    word, why = said(judge(replace(GOOD, history=[HISTORY[1], HISTORY[2]])))
+    assert (word, why.split(";")[0]) == ("failed", "the workload made 3 operations, 2 are in its history")
 
 
 def test_too_slow_never_or_by_the_broken_member_is_failed() -> None:

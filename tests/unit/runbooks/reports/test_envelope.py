@@ -10,7 +10,7 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from runbooks.drills.reports.envelope import PAYLOAD_TYPE, SCHEMA, fingerprint, seal, unseal
+from runbooks.drills.reports.envelope import PAGE, REPORT as REPORT_KIND, SCHEMA, fingerprint, seal, unseal
 from runbooks.drills.reports.errors import RefusedReportError
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
@@ -23,7 +23,7 @@ def refusal(data: bytes) -> str:
     return refused.value.check
 
 
-def with_payload(payload: bytes, key: Ed25519PrivateKey = KEY, kind: str = PAYLOAD_TYPE) -> bytes:
+def with_payload(payload: bytes, key: Ed25519PrivateKey = KEY, kind: str = REPORT_KIND.payload_type) -> bytes:
     """An envelope that is signed as it should be, whatever it holds."""
     pae = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
     signature = {

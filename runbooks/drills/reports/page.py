@@ -1,0 +1,93 @@
+"""A report → what a person reads, in one language. Pure: the page has nothing that the report has not."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from runbooks.drills.reports import drawing
+from runbooks.drills.reports.drawing import picture
+from runbooks.drills.reports.words import CLAIMS, FAULTS, LIMITS, MOMENTS, REASONS, VERDICTS, translations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runbooks.drills.reports.words import Language
+
+SHAPES = {
+    "passed": "M12 2a10 10 0 1 1 0 20a10 10 0 0 1 0-20zM6.5 12.5l3.8 3.8 7.2-8.2",
+    "failed": "M4 4h16v16H4zM8 8l8 8M16 8l-8 8",
+    "void": "M12 2l10 10-10 10L2 12zM8 12h8",
+    "aborted": "M8 2h8l6 6v8l-6 6H8l-6-6V8zM12 7v6M12 16v1.5",
+}
+"""A verdict is told by word, colour and shape: circle with a tick, square with a cross, diamond, octagon."""
+
+
+def main_of(report: Mapping[str, Any], language: Language) -> str:
+    """The page's `<main>`: everything that a reader sees of a report."""
+    return _environment(language).get_template("main.html.j2").render(
+        **report,
+        **_words(report, language),
+        lang=language,
+        picture=picture(report),
+        floor=drawing.FLOOR,
+        top=drawing.TOP,
+        left=drawing.LEFT,
+        width=drawing.WIDTH,
+        height=drawing.HEIGHT,
+    )
+
+
+def title_of(report: Mapping[str, Any], language: Language) -> str:
+    """The page's title: the drill's name for people, and its number in the chain."""
+    return f"{report['drill']['title'][language]} · {report['estate']['name']} #{report['seq']}"
+
+
+def style_text() -> str:
+    """The style of pages and PDFs."""
+    return template_text("style.css")
+
+
+@cache
+def template_text(name: str) -> str:
+    """A file of the templates as it is."""
+    return resources.files("runbooks.drills.reports").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
+    translate = translations(language).gettext
+
+    def said(table: Mapping[str, str], code: str, values: Mapping[str, str] | None = None) -> str:
+        return translate(table[code]).format(**(values or {}))
+
+    return {
+        "title": report["drill"]["title"][language],
+        "shape": SHAPES[report["result"]["verdict"]],
+        "verdict_word": said(VERDICTS, report["result"]["verdict"]),
+        "seconds": lambda value: "—" if value is None else f"{value:.2f} s",
+        "moment": lambda kind: said(MOMENTS, kind),
+        "fault_word": lambda kind: said(FAULTS, kind),
+        "claim": lambda code: said(CLAIMS, code),
+        "words": lambda item: item[language],
+        "reasons": [said(REASONS, d["code"], d["values"]) for d in report["deviations"]],
+        "limit_lines": [said(LIMITS, d["code"], d["values"]) for d in report["limits"]],
+        "seen": [row for row in report["timeline"] if row["kind"] in {"seen", "alert"}],
+        "fields": lambda fault: {k: v for k, v in fault.items() if k != "kind" and v not in (None, False, "")},
+    }
+
+
+@cache
+def _environment(language: Language) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("runbooks.drills.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # pyright: ignore[reportAttributeAccessIssue]
+    return environment
