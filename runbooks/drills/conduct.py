@@ -13,15 +13,14 @@ from infra.status import collect
 from monitoring.look import monitoring_status
 from runbooks.drills.engine import finish_undo, run, unfinished
 from runbooks.drills.evidence.history import Held, read_history
-from runbooks.drills.evidence.members import held_by
 from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.ground import LabGround
 from runbooks.drills.journal import Journal, named, read_journal
 from runbooks.drills.model import Drill
 from runbooks.drills.roles import hit, resolved, roles_now
-from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
-from runbooks.drills.workloads.launch import Running, start_database
+from runbooks.drills.workloads.launch import Running
+from runbooks.drills.workloads.offered import OFFERS, to_remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,13 +87,14 @@ def conduct(
     place = Place(estate, paths, folder.path.name.rpartition("-")[2])
     running: list[Running] = []
     ground = LabGround(place, lambda: next((t for r in running if (t := r.trouble())), ""))
+    offer = OFFERS[concrete.workload.kind]
 
     def load() -> None:
         progress("the workload begins")
-        running.append(
-            start_database(estate, paths, concrete.workload, roles["client"], folder.history, seed)
-        )
-        journal.note("load", kind=concrete.workload.kind, host=roles["client"], total=ACCOUNTS * BALANCE)
+        client = roles.get("client", "")
+        host = "" if offer.outside else client
+        journal.note("load", kind=concrete.workload.kind, host=host, total=offer.total)
+        running.append(offer.begin(estate, paths, concrete.workload, folder.history, seed, client))
         ground.hold(WARM_UP_SECONDS)
         progress("the fault")
 
@@ -105,9 +105,33 @@ def conduct(
             workload.end()
         journal.close()
     progress("reading what every member holds")
-    held = held_by(paths, [h.name for h in estate.hosts_with("db")])
+    held = offer.held(estate, paths)
     folder.held.write_text(json.dumps([h.model_dump() for h in held], indent=1) + "\n", encoding="utf-8")
+    clear(folder, estate, paths, progress)
     return folder, verdict_of(folder)
+
+
+def clear(folder: Folder, estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> str:
+    """Remove what a drill's workload made. Returns its kind, or an empty string when there was nothing.
+
+    What cannot be removed now is noted, and goes before the next drill of its kind or with `drill resume`:
+    the drill's verdict does not hang on it.
+    """
+    kind = to_remove(read_journal(folder.journal))
+    leave = OFFERS[kind].leave if kind else None
+    if leave is None:
+        return ""
+    progress("removing what the workload made")
+    journal = Journal(folder.journal)
+    try:
+        leave(estate, paths)
+        journal.note("cleared", kind=kind)
+    except YiyunError as error:
+        journal.note("not-cleared", kind=kind, reason=error.message)
+        return ""
+    finally:
+        journal.close()
+    return kind
 
 
 def verdict_of(folder: Folder) -> Verdict:
@@ -115,6 +139,7 @@ def verdict_of(folder: Folder) -> Verdict:
     drill = Drill.model_validate_json(folder.drill.read_text(encoding="utf-8"))
     events = read_journal(folder.journal)
     loads = named(events, "load")
+    outside = OFFERS[drill.workload.kind].outside
     held = json.loads(folder.held.read_text(encoding="utf-8")) if folder.held.exists() else []
     return judge(
         Evidence(
@@ -123,7 +148,7 @@ def verdict_of(folder: Folder) -> Verdict:
             history=read_history(folder.history) if folder.history.exists() else [],
             held=[Held.model_validate(h) for h in held],
             total=int(loads[0]["total"]) if loads else 0,
-            broken=hit(drill),
+            broken=frozenset() if outside else hit(drill),
         )
     )
 
@@ -140,6 +165,9 @@ def resume(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) 
         finally:
             journal.close()
         said += [f"{folder.path.name}: {order['kind']}" for order in orders]
+    for folder in folders(paths):
+        if folder.journal.exists() and (kind := clear(folder, estate, paths, progress)):
+            said.append(f"{folder.path.name}: what the {kind} workload made")
     return said
 
 
@@ -162,6 +190,8 @@ def summary(verdict: Verdict) -> dict[str, object]:
         "lost": findings.count("lost"),
         "indeterminate": findings.unknown,
         "failed": findings.failed,
+        "failed_requests": None if felt is None else felt.failed,
+        "added_p99_s": None if felt is None or felt.added_p99 is None else round(felt.added_p99, 3),
         "stale_reads": findings.count("stale"),
         "violations": [asdict(v) for v in findings.violations],
     }

@@ -82,6 +82,10 @@ class Objectives(Part):
 
     rto_s: Seconds
     rpo_s: float = Field(default=0.0, ge=0)
+    failed: int | None = Field(default=None, ge=0)
+    """Requests that clients may see fail, from the fault on; None: nothing is promised."""
+    added_p99_s: float | None = Field(default=None, gt=0)
+    """Seconds that the fault may add to the 99th percentile of waits; None: nothing is promised."""
 
 
 class Workload(Part):

@@ -88,6 +88,11 @@ def _failed(evidence: Evidence, findings: Findings, seen: Felt | None) -> Iterat
         yield "no client was served again"
     elif seen.rto > wanted.rto_s:
         yield f"recovered after {seen.rto:.2f} s, the objective is {wanted.rto_s:.2f} s"
+    if seen is not None and wanted.failed is not None and seen.failed > wanted.failed:
+        yield f"{seen.failed} requests failed, the objective is {wanted.failed}"
+    added = None if seen is None else seen.added_p99
+    if wanted.added_p99_s is not None and added is not None and added > wanted.added_p99_s:
+        yield f"{added:.2f} s were added to the p99, the objective is {wanted.added_p99_s:.2f} s"
     for violation in findings.violations:
         yield f"{violation.fault}: {violation.text}"
     for event in named(evidence.events, "not-undone"):
