@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Figures:
     """What some runs of one drill showed together. Seconds.
 
-    Recovery times are those of runs that passed or failed; `never`: of these, how many were never served again.
+    Recovery times are those of runs that passed or failed; `never`: how many of these were not served again.
     Losses and stale reads are sums over all runs.
     """
 

@@ -19,7 +19,6 @@ from runbooks.drills.ground import LabGround
 from runbooks.drills.journal import Journal, named, read_journal
 from runbooks.drills.model import Drill
 from runbooks.drills.roles import hit, resolved, roles_now
-from runbooks.drills.workloads.launch import Running
 from runbooks.drills.workloads.offered import OFFERS, to_remove
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
+    from runbooks.drills.workloads.launch import Running
 
 WARM_UP_SECONDS = 2.0
 """Of load before the fault, so that the last writes before it are known."""

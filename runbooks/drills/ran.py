@@ -56,7 +56,7 @@ class Ran(BaseModel):
 
 
 def ran(paths: EstatePaths, newest: int | None = None) -> list[Ran]:
-    """The drills that were run here, oldest first; of each at most the `newest` ones when a number is given."""
+    """The drills that were run here, oldest first. `newest`: at most so many of each that count."""
     taken: dict[str, int] = {}
     found: list[Ran] = []
     for folder in reversed(folders(paths)):

@@ -42,7 +42,7 @@ class Calendar(BaseModel):
 
 @dataclass(frozen=True)
 class Due:
-    """When a drill is due. `overdue_days`: whole days past; 0 when it is not overdue, None when never passed."""
+    """When a drill is due. `overdue_days`: whole days; 0 when not overdue, None when it never passed."""
 
     drill: str
     interval: Interval
@@ -78,8 +78,8 @@ def calendar() -> Calendar:
 def schedule(drills: Iterable[str], runs: Sequence[Ran], intervals: Calendar, now: datetime) -> list[Due]:
     """When each drill is due, the longest overdue first, never rehearsed before all.
 
-    Only a run that passed counts as rehearsed. One that lies in the future is not believed: a controller's clock
-    was wrong then.
+    Only a run that passed counts as rehearsed. One that lies in the future is not believed: a controller's
+    clock was wrong then.
     """
     believed = [run for run in runs if run.at <= now]
     found = [_due(name, [r for r in believed if r.drill == name], intervals.of(name), now) for name in drills]

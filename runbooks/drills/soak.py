@@ -90,7 +90,7 @@ class Limits:
 
 
 def draw(seed: int, count: int, drills: Sequence[str]) -> tuple[Draw, ...]:
-    """`count` drills in random order, each as often as the others (one more of some where it does not divide).
+    """`count` drills in random order, each as often as the others (where it does not divide, some once more).
 
     The same seed, count and drills give the same. Pure. Raises BadInputError for no drills.
     """

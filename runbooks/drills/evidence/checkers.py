@@ -5,7 +5,7 @@ client keep their order, the bank's total is constant, no read is older than wha
 began, all members hold the same. Not claimed: linearizability or serializability.
 
 The platform is judged by the same rules: its lists are residents, their elements files, and a file that is
-not in the store as it was sent is not held (`runbooks.drills.workloads.guests`). It has no bank; its total is 0.
+not in the store as it was sent is not held (`runbooks.drills.workloads.guests`). Its bank is empty.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def held_by(
 ) -> list[Held]:
     """What every member holds, once all have the same GTIDs and nobody writes any more.
 
-    `read`: how one member is read; `one` when none is given. Raises YiyunError naming the members that did not come to agree in time.
+    `read`: how one member is read; `one` when none is given. Raises YiyunError naming the members that did
+    not come to agree in time.
     """
     names = list(members)
     deadline = time.monotonic() + AGREE_SECONDS

@@ -19,7 +19,7 @@ import pymysql
 from pydantic import BaseModel, ConfigDict
 
 from runbooks.drills.evidence.history import Kind, Operation, Outcome
-from runbooks.drills.workloads.pacing import carry_out, paced
+from runbooks.drills.workloads.pacing import carry_out, drawn, paced
 
 if TYPE_CHECKING:
     import threading
@@ -89,7 +89,7 @@ class Client:
 
     def _one(self, number: int, due: float) -> None:
         began = time.monotonic()
-        (kind,) = self._random.choices([kind for kind, _ in MIX], [share for _, share in MIX])
+        kind = drawn(self._random, MIX)
         target, value, work = self._work(kind, number)
         answer = self._tried(work)
         self.note(

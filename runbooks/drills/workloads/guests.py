@@ -53,14 +53,14 @@ HELD = f"""START TRANSACTION READ ONLY;
 SELECT JSON_OBJECT(
   'gtid_set', REPLACE(@@GLOBAL.gtid_executed, '\\n', ''),
   'rows', (SELECT JSON_ARRAYAGG(JSON_ARRAY(record_number, file_name, storage_key, LOWER(HEX(sha256))))
-           FROM yiyun.attachment WHERE {_OURS}))"""
+           FROM yiyun.attachment WHERE {_OURS}))"""  # noqa: S608  constants of this file only
 LEAVE = f"""START TRANSACTION;
 DELETE FROM yiyun.attachment WHERE {_OURS};
 DELETE FROM yiyun.resident WHERE {_OURS};
 DELETE FROM yiyun.idempotency_key WHERE client = 'staff:{ACCOUNT}';
 DELETE FROM yiyun.login_session WHERE username = '{ACCOUNT}';
 DELETE FROM yiyun.staff_user WHERE username = '{ACCOUNT}';
-COMMIT"""
+COMMIT"""  # noqa: S608  constants of this file only
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def admission(numbers: Sequence[str]) -> str:
     moment = "UTC_TIMESTAMP(6)"
     rows = ", ".join(f"('{n}', '{NAME}', '', 'unknown', {moment}, {moment})" for n in numbers)
     columns = "record_number, name, pinyin_initials, gender, created_at, changed_at"
-    return f"INSERT INTO yiyun.resident ({columns}) VALUES {rows}"
+    return f"INSERT INTO yiyun.resident ({columns}) VALUES {rows}"  # noqa: S608  numbers made here
 
 
 def admit(estate: Estate, paths: EstatePaths, count: int) -> Admitted:
@@ -154,7 +154,7 @@ def _writer(estate: Estate, paths: EstatePaths) -> str:
 
 
 def _at_an_app_host(estate: Estate, paths: EstatePaths, argv: Sequence[str], stdin: str = "") -> str:
-    """What a program says at the first app host where it succeeds. Raises YiyunError with the last complaint."""
+    """What a program says at the first app host where it succeeds. Raises YiyunError, the last complaint."""
     said = "the estate has no app host"
     for host in estate.hosts_with("app"):
         try:

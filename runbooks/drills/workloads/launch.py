@@ -20,9 +20,9 @@ from runbooks.drills.workloads import database, guests, platform
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infra.estate.model import Estate
     from pydantic import BaseModel
 
+    from infra.estate.model import Estate
     from infra.paths import EstatePaths
     from runbooks.drills.model import Workload
 
@@ -92,7 +92,9 @@ def start_platform(
     Returns when it has signed in. Raises YiyunError; BadInputError for an estate without a load balancer.
     """
     if not estate.load_balancers:
-        raise BadInputError(f"{estate.estate} has no load balancer", hint="a drill of the database needs none")
+        raise BadInputError(
+            f"{estate.estate} has no load balancer", hint="a drill of the database needs none"
+        )
     balancer, material = estate.load_balancers[0], Material(estate, paths)
     account = guests.admit(estate, paths, workload.clients)
     settings = platform.Settings(

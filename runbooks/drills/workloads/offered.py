@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from runbooks.drills.workloads.launch import Running
 
 
-
 @dataclass(frozen=True)
 class Offer:
     """One kind of workload."""
@@ -36,8 +35,8 @@ class Offer:
     total: int
     """Of the bank before the drill."""
     outside: bool
-    """Whether its clients come through the public door. Then the way is the same before and after a fault, and
-    an answer of a host that was hit counts: another host's answers were there all the time."""
+    """Whether its clients come through the public door. Then the way is the same before and after a fault: no
+    host's answers are left out, as those of the others were there all the time."""
 
 
 def _database(
@@ -64,7 +63,7 @@ OFFERS: Mapping[str, Offer] = {
 
 
 def to_remove(events: Sequence[Event]) -> str:
-    """Kind of the workload whose things a drill with this journal did not remove; empty when there are none."""
+    """Kind of the workload whose things a drill with this journal did not remove, else empty."""
     kinds = [str(e.fields.get("kind", "database")) for e in events if e.name == "load"]
     leaving = [kind for kind in kinds if OFFERS[kind].leave is not None]
     return leaving[-1] if leaving and not any(e.name == "cleared" for e in events) else ""

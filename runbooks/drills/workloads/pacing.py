@@ -10,10 +10,11 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from runbooks.drills.evidence.history import Operation
+    from runbooks.drills.evidence.history import Kind, Operation
 
     Note = Callable[[Operation], None]
 
@@ -48,7 +49,7 @@ class Runs(Protocol):
 def paced(
     pace: Pace, number: int, began: float, stopped: threading.Event, one: Callable[[int, float], None]
 ) -> None:
-    """Call `one(n, due)` at each due moment of client `number`, or as soon after as the call before has ended.
+    """Call `one(n, due)` at each due moment of client `number`, or as soon after as the call before ended.
 
     The schedule goes on while an answer is late, so that a stall is not hidden (coordinated omission).
     """
@@ -59,6 +60,13 @@ def paced(
         if stopped.wait(max(0.0, due - time.monotonic())):
             return
         one(operation, due)
+
+
+def drawn(source: random.Random, mix: Sequence[tuple[Kind, int]]) -> Kind:
+    """One kind of operation, by the shares of a mix."""
+    kinds: list[Kind] = [kind for kind, _ in mix]
+    (kind,) = source.choices(kinds, [share for _, share in mix])
+    return kind
 
 
 def carry_out(history: Path, make: Callable[[Note], Sequence[Runs]], patience: float) -> None:

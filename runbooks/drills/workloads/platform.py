@@ -25,7 +25,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from runbooks.drills.evidence.history import Kind, Operation, Outcome
-from runbooks.drills.workloads.pacing import carry_out, paced
+from runbooks.drills.workloads.pacing import carry_out, drawn, paced
 
 if TYPE_CHECKING:
     import threading
@@ -41,6 +41,7 @@ SERVED_BY = "X-Served-By"
 REFUSED = frozenset({400, 401, 403, 404, 409, 411, 413, 415, 422, 429})
 """Answers after which nothing was stored. Any other failure after the request was sent leaves it unknown: a
 503 may come from the platform, whose last attempt at the database may have been stored after all."""
+_OK, _SEE_OTHER, _TOO_MANY = 200, 303, 429
 _HIDDEN = re.compile(r'name="(\w+)" value="([^"]*)"')
 _TITLE = re.compile(r"(\d+)\.pdf")
 
@@ -109,7 +110,7 @@ def newest(bundle: object) -> int:
 
 def judged(status: int, location: str) -> Outcome:
     """What the answer to an upload says about it. Pure."""
-    if status == httpx.codes.SEE_OTHER:
+    if status == _SEE_OTHER:
         return "ok" if location.endswith("#attachments") else "fail"  # else it leads to the login page
     return "fail" if status in REFUSED else "unknown"
 
@@ -130,7 +131,7 @@ class Client:
 
     def _one(self, number: int, due: float, stopped: threading.Event) -> None:
         began = time.monotonic()
-        (kind,) = self._random.choices([kind for kind, _ in MIX], [share for _, share in MIX])
+        kind = drawn(self._random, MIX)
         writes = kind == "append"
         of = self.number if writes else self._random.randrange(self.settings.clients)
         element = self.number * ELEMENTS_A_CLIENT + number + 1
@@ -173,9 +174,7 @@ class Client:
                 f"/residents/{self.settings.residents[self.number]}/attachments",
                 headers={"Idempotency-Key": key},
                 data={"form_token": self.signed.form_token, "idempotency_key": key},
-                files={
-                    "file": (f"{element}.pdf", content_of(self.settings.run, element), "application/pdf")
-                },
+                files={"file": (f"{element}.pdf", content_of(self.settings.run, element), "application/pdf")},
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Answer("fail", error=repr(error)[:200], again=True)
@@ -184,7 +183,7 @@ class Client:
         outcome = judged(answer.status_code, answer.headers.get("location", ""))
         if outcome == "ok":
             return Answer("ok", element, answer.headers.get(SERVED_BY, ""))
-        again = outcome == "unknown" or answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+        again = outcome == "unknown" or answer.status_code == _TOO_MANY
         return Answer(outcome, error=str(answer.status_code), again=again)
 
     def _look(self, of: int) -> Answer:
@@ -192,7 +191,7 @@ class Client:
         asked = {"patient": f"Patient/{self.settings.residents[of]}"}
         try:
             answer = self._browser.get("/fhir/DocumentReference", params=asked)
-            if answer.status_code != httpx.codes.OK:
+            if answer.status_code != _OK:
                 return Answer("fail", error=str(answer.status_code), again=True)
             return Answer("ok", newest(answer.json()), answer.headers.get(SERVED_BY, ""))
         except (httpx.HTTPError, ValueError) as error:
@@ -223,7 +222,7 @@ def sign_in(settings: Settings) -> Signed:
         form = dict(_HIDDEN.findall(visitor.get("/login").raise_for_status().text))
         form |= {"username": settings.username, "password": settings.password}
         answer = visitor.post("/login", data=form)
-        if answer.status_code != httpx.codes.SEE_OTHER:
+        if answer.status_code != _SEE_OTHER:
             raise ValueError(f"the platform answered {answer.status_code} to the drill's account")
         page = visitor.get(f"/residents/{settings.residents[0]}").raise_for_status().text
         return Signed(dict(visitor.cookies), dict(_HIDDEN.findall(page))["form_token"])
