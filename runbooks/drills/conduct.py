@@ -92,7 +92,7 @@ def conduct(
     def load() -> None:
         progress("the workload begins")
         client = roles.get("client", "")
-        host = "" if offer.outside else client
+        host = "" if concrete.workload.outside else client
         journal.note("load", kind=concrete.workload.kind, host=host, total=offer.total)
         running.append(offer.begin(estate, paths, concrete.workload, folder.history, seed, client))
         ground.hold(WARM_UP_SECONDS)
@@ -139,7 +139,6 @@ def verdict_of(folder: Folder) -> Verdict:
     drill = Drill.model_validate_json(folder.drill.read_text(encoding="utf-8"))
     events = read_journal(folder.journal)
     loads = named(events, "load")
-    outside = OFFERS[drill.workload.kind].outside
     held = json.loads(folder.held.read_text(encoding="utf-8")) if folder.held.exists() else []
     return judge(
         Evidence(
@@ -148,7 +147,7 @@ def verdict_of(folder: Folder) -> Verdict:
             history=read_history(folder.history) if folder.history.exists() else [],
             held=[Held.model_validate(h) for h in held],
             total=int(loads[0]["total"]) if loads else 0,
-            broken=frozenset() if outside else hit(drill),
+            broken=hit(drill),
         )
     )
 

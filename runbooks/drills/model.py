@@ -96,6 +96,13 @@ class Workload(Part):
     """Operations a second over all clients."""
     clients: int = Field(ge=1, le=64)
 
+    @property
+    def outside(self) -> bool:
+        """Whether its clients come through the public door. Then no host's answers are left out of recovery:
+        the way is the same before and after a fault, and the other hosts' answers were there all the time.
+        """
+        return self.kind == "platform"
+
 
 class Title(Part):
     """A drill's name for people."""

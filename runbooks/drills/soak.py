@@ -27,7 +27,7 @@ SEEDS = 10**6
 
 @dataclass(frozen=True)
 class Draw:
-    """One drill of a soak: its number from 1, its name, and the seed of its workload."""
+    """One drill of a soak: its number from 1, its name (or file), and the seed of its workload."""
 
     number: int
     drill: str

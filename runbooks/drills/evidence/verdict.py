@@ -53,7 +53,8 @@ def judge(evidence: Evidence) -> Verdict:
     findings = check(evidence.history, evidence.held, evidence.total)
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
-    seen = None if begun is None else felt(evidence.history, begun, broken=evidence.broken)
+    left_out = () if evidence.drill.workload.outside else evidence.broken
+    seen = None if begun is None else felt(evidence.history, begun, broken=left_out)
     worst_first: tuple[tuple[Word, tuple[str, ...]], ...] = (
         ("void", tuple(_void(evidence, begun))),
         ("aborted", tuple(_aborted(evidence.events))),

@@ -16,11 +16,16 @@ HTML_LANGUAGE = {"zh": "zh-CN", "en": "en"}
 
 
 @cache
-def translations(language: str) -> gettext.NullTranslations:
-    """Compiled when first asked for, so that no compiled file goes stale. Chinese needs none."""
+def translations(language: str, name: str = "reports") -> gettext.NullTranslations:
+    """Compiled when first asked for, so that no compiled file goes stale. Chinese needs none.
+
+    `name`: of the .po file, without its ending.
+    """
     if language == "zh":
         return gettext.NullTranslations()
-    file = resources.files("runbooks.drills.reports").joinpath("locale", language, "LC_MESSAGES", "reports.po")
+    file = resources.files("runbooks.drills.reports").joinpath(
+        "locale", language, "LC_MESSAGES", f"{name}.po"
+    )
     text = io.BytesIO(file.read_bytes())
     compiled = io.BytesIO()
     write_mo(compiled, read_po(text, locale=Locale.parse(language), abort_invalid=True))

@@ -34,9 +34,6 @@ class Offer:
     """Removes what it made, as often as asked; None: it keeps to a place of its own. Raises YiyunError."""
     total: int
     """Of the bank before the drill."""
-    outside: bool
-    """Whether its clients come through the public door. Then the way is the same before and after a fault: no
-    host's answers are left out, as those of the others were there all the time."""
 
 
 def _database(
@@ -56,8 +53,8 @@ def _in_database(estate: Estate, paths: EstatePaths) -> list[Held]:
 
 
 OFFERS: Mapping[str, Offer] = {
-    "database": Offer(_database, _in_database, None, ACCOUNTS * BALANCE, outside=False),
-    "platform": Offer(_platform, guests.held, guests.leave, 0, outside=True),
+    "database": Offer(_database, _in_database, None, ACCOUNTS * BALANCE),
+    "platform": Offer(_platform, guests.held, guests.leave, 0),
 }
 """Kind of a workload → what carries it out in a lab."""
 
