@@ -321,6 +321,14 @@ def test_fhir_describes_itself(browser: TestClient) -> None:
     assert (answer["resourceType"], answer["fhirVersion"]) == ("CapabilityStatement", "4.0.1")
 
 
+def test_only_who_has_signed_in_learns_which_host_answered(browser: TestClient) -> None:
+    for answer in (browser.get("/login"), browser.get("/healthz"), log_in(browser, password="not the one")):
+        assert "x-served-by" not in answer.headers
+    log_in(browser)
+    assert browser.get("/").headers["x-served-by"] == browser.get("/healthz").json()["host"]
+    assert "x-served-by" in browser.get("/fhir/metadata", auth=("wang", PASSWORD)).headers
+
+
 def test_every_answer_carries_the_security_headers(browser: TestClient) -> None:
     for path in ("/login", "/healthz", "/fhir/metadata", "/nowhere", "/static/app.css"):
         headers = browser.get(path).headers

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, YesOption, confirm, reporting
+from cli.verbs.drill_plan import write_picture
 from cli.verbs.look import must_be_deployed
 from infra.engine.lock import estate_lock
 from infra.errors import RefusedError
 from runbooks.drills.catalogue import find_drill, shipped
 from runbooks.drills.conduct import conduct, folders, resume, summary, verdict_of
+from runbooks.drills.ran import ran
 
 NOT_PASSED = 1
 
@@ -90,7 +93,13 @@ def resume_drills(
 
 @app.command("history")
 def history(
-    estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False
+    picture: Annotated[
+        Path | None, typer.Option(help="Also write recovery times over the runs as SVG.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Of the picture: zh or en.")] = "zh",
+    estate: EstateOption = "lab",
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Every drill that was run here, its verdict computed anew from its evidence."""
     with reporting("drill history", estate, json_output, quiet) as report:
@@ -98,6 +107,8 @@ def history(
         kept = [f for f in folders(report.paths) if f.drill.exists() and f.journal.exists()]
         found = [{"evidence": f.path.name} | summary(verdict_of(f)) for f in kept]
         report.fields["drills"] = found
+        if picture is not None:
+            report.fields["picture"] = write_picture(ran(report.paths), picture, language)
         table = Table("drill", "verdict", "RTO s", "acknowledged", "lost", "stale", box=None)
         for entry in found:
             cells = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,12 +19,16 @@ from infra.steps.converging import FOUND
 from infra.steps.model import Context, Selection, Step, StepResult, StepsFailedError, run_steps
 from infra.steps.proving import PROOF
 from infra.trust.material import Material
+from runbooks.drills.blast import NEWEST, blast_radius
+from runbooks.drills.catalogue import shipped
+from runbooks.drills.ran import ran
 
 if TYPE_CHECKING:
     from cli.progress import Progress
     from infra.engine.changes import Preview
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
+    from runbooks.drills.blast import Blast
 
 CHANGES_PENDING = 2
 
@@ -97,11 +102,18 @@ def preview(
         loaded = report.load()
         with report.progress() as progress:
             plan = _preview(loaded, report.paths.ensure(), progress)
-        report.fields |= {"changes": [c.as_json() for c in plan.changes], "protected": list(plan.protected)}
+            blasts = _blast_radius(loaded, report.paths, plan)
+        report.fields |= {
+            "changes": [c.as_json() for c in plan.changes],
+            "protected": list(plan.protected),
+            "blast_radius": [b.as_json() for b in blasts],
+        }
         if markdown:
             report.say(plan.as_markdown())
         else:
             _show_changes(report, plan)
+        for blast in blasts:
+            report.say(f"- {blast}" if markdown else f"interrupts: {blast}")
         if exit_code and plan.changes:
             report.exit_code = CHANGES_PENDING
 
@@ -150,6 +162,13 @@ def _engine(estate: Estate, paths: EstatePaths, progress: Progress) -> Engine:
 
 def _preview(estate: Estate, paths: EstatePaths, progress: Progress) -> Preview:
     return _engine(estate, paths, progress).preview()
+
+
+def _blast_radius(estate: Estate, paths: EstatePaths, plan: Preview) -> list[Blast]:
+    """What the plan would interrupt; the drills' evidence is read only when there is something to change."""
+    if not plan.changes:
+        return []
+    return blast_radius(plan.changes, estate, shipped(), ran(paths, NEWEST), datetime.now(UTC))
 
 
 def _refuse_unasked_destruction(

@@ -7,27 +7,17 @@ import hashlib
 import os
 import platform
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
-from infra.drivers.lab.hosts import run_in_host
-from infra.errors import YiyunError
-from runbooks.drills.evidence.members import MYSQL
+from runbooks.drills.provenance import commit, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
-
-PROGRAMS = {
-    "mysql": ("db", [*MYSQL, "SELECT VERSION()"]),
-    "haproxy": ("app", ["dpkg-query", "--showformat=${Version}", "--show", "haproxy"]),
-    "nginx": ("app", ["dpkg-query", "--showformat=${Version}", "--show", "nginx"]),
-}
-"""Program → a role that runs it, and what says its version there."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +44,7 @@ def about(
             "name": estate.estate,
             "scope": "lab" if estate.provider == "lab" else "provider",
             "config_sha256": config_sha256(estate),
-            "versions": {
-                "yiyun": metadata.version("yiyun"),
-                "kernel": platform.release(),
-                **{program: _version(estate, paths, program) for program in PROGRAMS},
-            },
+            "versions": versions(estate, paths) | {"commit": commit(), "kernel": platform.release()},
         },
         "people": asdict(people),
         "silent": list(silent),
@@ -68,15 +54,3 @@ def about(
 def config_sha256(estate: Estate) -> str:
     """SHA-256 (hex) of the whole declared estate in canonical JSON: what was drilled is what was declared."""
     return hashlib.sha256(rfc8785.dumps(estate.model_dump(mode="json"))).hexdigest()
-
-
-def _version(estate: Estate, paths: EstatePaths, program: str) -> str:
-    role, argv = PROGRAMS[program]
-    for host in estate.hosts_with(role):
-        try:
-            done = run_in_host(paths, host.name, argv)
-        except YiyunError:
-            continue
-        if done.returncode == 0 and done.stdout.strip():
-            return done.stdout.strip().splitlines()[0]
-    return ""

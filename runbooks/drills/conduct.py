@@ -1,9 +1,9 @@
-"""One drill in a lab from beginning to end: its evidence goes into a folder, its verdict comes from there alone."""
+"""One drill in a lab from beginning to end: its evidence goes into a folder, its verdict comes from there."""
 
 from __future__ import annotations
 
-import json
 import secrets
+import shutil
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,14 +15,12 @@ from monitoring.look import monitoring_status
 from runbooks.drills.about import about
 from runbooks.drills.engine import finish_undo, run, unfinished
 from runbooks.drills.evidence.gather import gather
-from runbooks.drills.evidence.members import held_by
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.folder import Folder, folders
 from runbooks.drills.ground import LabGround
-from runbooks.drills.journal import Journal, read_journal
+from runbooks.drills.journal import Journal
 from runbooks.drills.roles import resolved, roles_now
-from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
-from runbooks.drills.workloads.launch import Running, start_database
+from runbooks.drills.workloads.offered import OFFERS, to_remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from runbooks.drills.about import People
     from runbooks.drills.evidence.verdict import Verdict
     from runbooks.drills.model import Drill
+    from runbooks.drills.workloads.launch import Running
 
 WARM_UP_SECONDS = 2.0
 """Of load before the fault, so that the last writes before it are known."""
@@ -45,9 +44,10 @@ def conduct(
     people: People,
     progress: Callable[[str], None],
 ) -> tuple[Folder, Verdict]:
-    """Run a drill. Returns its folder and verdict.
+    """Run a drill. Returns its folder and verdict: also of one whose undo failed, which is `failed`.
 
-    Raises RefusedError when the estate is not as the hypothesis says, or an earlier drill is not undone.
+    Raises RefusedError when the estate is not as the hypothesis says, or an earlier drill is not undone:
+    then nothing was done, and no folder is left. Raises YiyunError when the evidence cannot be written.
     """
     refuse_unfinished(paths)
     progress("looking up who is the writer")
@@ -64,31 +64,45 @@ def conduct(
     place = Place(estate, paths, folder.path.name.rpartition("-")[2])
     running: list[Running] = []
     ground = LabGround(place, lambda: next((t for r in running if (t := r.trouble())), ""))
+    offer = OFFERS[concrete.workload.kind]
 
     def load() -> None:
         progress("the workload begins")
-        running.append(
-            start_database(estate, paths, concrete.workload, roles["client"], folder.history, seed)
-        )
-        journal.note("load", kind=concrete.workload.kind, host=roles["client"], total=ACCOUNTS * BALANCE)
+        client = roles.get("client", "")
+        host = "" if concrete.workload.outside else client
+        journal.note("load", kind=concrete.workload.kind, host=host, total=offer.total)
+        running.append(offer.begin(estate, paths, concrete.workload, folder.history, seed, client))
         ground.hold(WARM_UP_SECONDS)
         progress("the fault")
 
+    folder.keep_about(about(folder.path.name, estate, paths, people, []))
     try:
         run(concrete, ground, journal, load)
+    except RefusedError:
+        shutil.rmtree(folder.path)
+        raise
+    except OSError as error:
+        hint = "free space, then yiyun drill resume"
+        raise YiyunError(f"the evidence cannot be written: {error}", hint=hint) from None
+    except YiyunError as error:
+        journal.note("aborted", reason=error.message)
+        progress(error.message)
+    else:
         _end(running)
         journal.note("collected", operations=folder.operations())
-    except OSError as error:
-        raise YiyunError(f"the evidence cannot be written: {error}", hint="free space, then yiyun drill resume") from None
     finally:
         _end(running)
         journal.close()
     progress("reading what every member holds, and what each layer saw")
-    folder.keep_held(held_by(paths, [h.name for h in estate.hosts_with("db")]))
-    seen, silent = gather(estate, paths, began)
+    silent: list[str] = []
+    try:
+        folder.keep_held(offer.held(estate, paths))
+    except YiyunError as error:
+        silent.append(f"members: {error.message}")
+    seen, deaf = gather(estate, paths, began)
     folder.keep_seen(seen)
-    facts = about(folder.path.name, estate, paths, people, silent)
-    folder.about.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder.keep_about(about(folder.path.name, estate, paths, people, [*silent, *deaf]))
+    clear(folder, estate, paths, progress)
     return folder, folder.verdict()
 
 
@@ -97,11 +111,34 @@ def _end(running: list[Running]) -> None:
         workload.end()
 
 
+def clear(folder: Folder, estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> str:
+    """Remove what a drill's workload made. Returns its kind, or an empty string when there was nothing.
+
+    What cannot be removed now is noted, and goes before the next drill of its kind or with `drill resume`:
+    the drill's verdict does not hang on it.
+    """
+    kind = to_remove(folder.events())
+    leave = OFFERS[kind].leave if kind else None
+    if leave is None:
+        return ""
+    progress("removing what the workload made")
+    journal = folder.open_journal()
+    try:
+        leave(estate, paths)
+        journal.note("cleared", kind=kind)
+    except YiyunError as error:
+        journal.note("not-cleared", kind=kind, reason=error.message)
+        return ""
+    finally:
+        journal.close()
+    return kind
+
+
 def resume(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> list[str]:
     """Undo what drills left whose controller died. Returns what was undone. Raises YiyunError."""
     said: list[str] = []
     for folder, orders in _left(paths):
-        journal = Journal(folder.journal)
+        journal = folder.open_journal()
         journal.note("resumed")
         progress(f"undoing {folder.path.name}")
         try:
@@ -109,6 +146,9 @@ def resume(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) 
         finally:
             journal.close()
         said += [f"{folder.path.name}: {order['kind']}" for order in orders]
+    for folder in folders(paths):
+        if kind := clear(folder, estate, paths, progress):
+            said.append(f"{folder.path.name}: what the {kind} workload made")
     return said
 
 
@@ -131,6 +171,8 @@ def summary(verdict: Verdict) -> dict[str, object]:
         "lost": findings.count("lost"),
         "indeterminate": findings.unknown,
         "failed": findings.failed,
+        "failed_requests": None if felt is None else felt.failed,
+        "added_p99_s": None if felt is None or felt.added_p99 is None else round(felt.added_p99, 3),
         "stale_reads": findings.count("stale"),
         "violations": [asdict(v) for v in findings.violations],
     }
@@ -138,7 +180,7 @@ def summary(verdict: Verdict) -> dict[str, object]:
 
 def _left(paths: EstatePaths) -> Iterator[tuple[Folder, list[dict[str, object]]]]:
     for folder in folders(paths):
-        if folder.journal.exists() and (orders := unfinished(read_journal(folder.journal))):
+        if orders := unfinished(folder.events()):
             yield folder, orders
 
 

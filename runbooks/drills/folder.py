@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,7 +12,7 @@ from infra.errors import BadInputError
 from runbooks.drills.evidence.history import Held, read_history
 from runbooks.drills.evidence.observers import read_sightings
 from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
-from runbooks.drills.journal import named, read_journal
+from runbooks.drills.journal import Journal, named, read_journal
 from runbooks.drills.model import Drill
 from runbooks.drills.roles import hit
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from infra.paths import EstatePaths
     from runbooks.drills.evidence.observers import Sighting
+    from runbooks.drills.journal import Event
 
 HELD = TypeAdapter(list[Held])
 EVIDENCE = ("drill.json", "journal.jsonl", "history.jsonl", "held.json", "seen.jsonl", "about.json")
@@ -68,6 +70,19 @@ class Folder:
         """The signed report; pages beside it have its name with a language."""
         return self.path / "report.json"
 
+    @property
+    def later(self) -> Path:
+        """What was done after the report: it must not change what the report names by its hash."""
+        return self.path / "later.jsonl"
+
+    def open_journal(self) -> Journal:
+        """The journal to go on with: the drill's own until there is a report, then the later one."""
+        return Journal(self.later if self.report.exists() else self.journal)
+
+    def events(self) -> list[Event]:
+        """Everything that was done, also after the report."""
+        return [e for path in (self.journal, self.later) if path.exists() for e in read_journal(path)]
+
     def operations(self) -> int:
         """How many operations the workload has noted."""
         return self.history.read_bytes().count(b"\n") if self.history.exists() else 0
@@ -79,6 +94,10 @@ class Folder:
     def keep_seen(self, seen: Sequence[Sighting]) -> None:
         """Write what each layer noticed."""
         self.seen.write_text("".join(s.model_dump_json() + "\n" for s in seen), encoding="utf-8")
+
+    def keep_about(self, facts: dict[str, Any]) -> None:
+        """Write of what the report speaks."""
+        self.about.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def evidence(self) -> Evidence:
         """Everything that was recorded. Raises BadInputError for a file that is not what it should be."""

@@ -82,6 +82,10 @@ class Objectives(Part):
 
     rto_s: Seconds
     rpo_s: float = Field(default=0.0, ge=0)
+    failed: int | None = Field(default=None, ge=0)
+    """Requests that clients may see fail, from the fault on; None: nothing is promised."""
+    added_p99_s: float | None = Field(default=None, gt=0)
+    """Seconds that the fault may add to the 99th percentile of waits; None: nothing is promised."""
 
 
 class Workload(Part):
@@ -91,6 +95,13 @@ class Workload(Part):
     rate: float = Field(gt=0, le=500)
     """Operations a second over all clients."""
     clients: int = Field(ge=1, le=64)
+
+    @property
+    def outside(self) -> bool:
+        """Whether its clients come through the public door. Then no host's answers are left out of recovery:
+        the way is the same before and after a fault, and the other hosts' answers were there all the time.
+        """
+        return self.kind == "platform"
 
 
 class Title(Part):

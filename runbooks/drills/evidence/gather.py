@@ -1,4 +1,4 @@
-"""Ask every layer what it saw: routers' journals, members' error logs, Zabbix. A layer that cannot say is named."""
+"""Ask every layer what it saw: routers' journals, members' error logs, Zabbix."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from infra.paths import EstatePaths
     from runbooks.drills.evidence.observers import Sighting
 
-MEMBER_QUERY = """SELECT UNIX_TIMESTAMP(LOGGED), ERROR_CODE, REPLACE(DATA, '\\n', ' ') FROM performance_schema.error_log
-WHERE SUBSYSTEM = 'Repl' AND UNIX_TIMESTAMP(LOGGED) >= {since:.3f} ORDER BY LOGGED"""
+MEMBER_QUERY = """SELECT UNIX_TIMESTAMP(LOGGED), ERROR_CODE, REPLACE(DATA, '\\n', ' ')
+FROM performance_schema.error_log WHERE SUBSYSTEM = 'Repl' AND UNIX_TIMESTAMP(LOGGED) >= {since:.3f} ORDER BY LOGGED"""
 
 
 def gather(estate: Estate, paths: EstatePaths, since: float) -> tuple[list[Sighting], list[str]]:
-    """Sightings from `since` (Unix seconds) on, in order of time, and which layers could not be asked, and why."""
+    """Sightings from `since` (Unix seconds) on, in order of time, and who could not be asked, and why."""
     found: list[Sighting] = []
     silent: list[str] = []
 

@@ -43,6 +43,9 @@ class Operation(BaseModel):
     member: str = ""
     """Who answered: the database member, or the host of the platform."""
     error: str = ""
+    """Of an operation that was served in the end: what the first try that was not met with."""
+    tries: int = 1
+    """How often it was asked for; a write again under its idempotency key only."""
 
     @property
     def acknowledged(self) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.drivers.lab.hosts import run_in_host
 from infra.errors import YiyunError
 from runbooks.drills.evidence.history import Held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from infra.paths import EstatePaths
 
@@ -29,15 +29,18 @@ SELECT JSON_OBJECT(
   'total', (SELECT CAST(SUM(balance) AS SIGNED) FROM yiyun_drill.accounts))"""
 
 
-def held_by(paths: EstatePaths, members: Iterable[str]) -> list[Held]:
-    """Every member's lists, registers and accounts, once all have the same GTIDs and nobody writes any more.
+def held_by(
+    paths: EstatePaths, members: Iterable[str], read: Callable[[EstatePaths, str], Held] | None = None
+) -> list[Held]:
+    """What every member holds, once all have the same GTIDs and nobody writes any more.
 
-    Raises YiyunError naming the members that did not come to agree in time.
+    `read`: how one member is read; `one` when none is given. Raises YiyunError naming the members that did
+    not come to agree in time.
     """
     names = list(members)
     deadline = time.monotonic() + AGREE_SECONDS
     while True:
-        found = [one(paths, name) for name in names]
+        found = [(read or one)(paths, name) for name in names]
         if len({h.gtid_set for h in found}) == 1:
             return found
         if time.monotonic() > deadline:
@@ -46,12 +49,17 @@ def held_by(paths: EstatePaths, members: Iterable[str]) -> list[Held]:
         time.sleep(0.2)
 
 
-def one(paths: EstatePaths, member: str) -> Held:
-    """What one member holds. Raises YiyunError when it does not answer."""
-    done = run_in_host(paths, member, [*MYSQL, HELD])
+def asked(paths: EstatePaths, member: str, statement: str) -> Any:
+    """A statement's one JSON value at a member; None of a statement that gives none. Raises YiyunError."""
+    done = run_in_host(paths, member, [*MYSQL, statement])
     if done.returncode != 0:
         raise YiyunError(f"{member}: {done.stderr.strip()}", hint="yiyun status")
-    data = json.loads(done.stdout)
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def one(paths: EstatePaths, member: str) -> Held:
+    """What one member holds. Raises YiyunError when it does not answer."""
+    data = asked(paths, member, HELD)
     lists = {name: [int(x) for x in body.split(",") if x] for name, body in (data["lists"] or {}).items()}
     return Held(
         member=member,

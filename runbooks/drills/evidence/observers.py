@@ -24,10 +24,22 @@ if TYPE_CHECKING:
     from runbooks.drills.journal import Event
 
 Layer = Literal["router", "member", "alert"]
-ROUTER_WORDS = re.compile(r"Server (?P<backend>[\w-]+)/(?P<subject>[\w-]+) is (?P<word>DOWN|UP)\b(?P<rest>[^.]*)")
+ROUTER_WORDS = re.compile(
+    r"Server (?P<backend>[\w-]+)/(?P<subject>[\w-]+) is (?P<word>DOWN|UP)\b(?P<rest>[^.]*)"
+)
 """HAProxy 3.0–3.2: `Server writer/db-1 is DOWN, reason: Layer4 timeout, check duration: 100ms. 2 active …`."""
 MEMBER_CODES = frozenset(
-    {"MY-011493", "MY-011494", "MY-011498", "MY-011499", "MY-011501", "MY-011503", "MY-011505", "MY-011507", "MY-013467"}
+    {
+        "MY-011493",
+        "MY-011494",
+        "MY-011498",
+        "MY-011499",
+        "MY-011501",
+        "MY-011503",
+        "MY-011505",
+        "MY-011507",
+        "MY-013467",
+    }
 )
 """MySQL's group: member unreachable, reachable, majority lost, blocked, left, removed, left by itself (9.7)."""
 
@@ -105,7 +117,9 @@ def read_sightings(path: Path) -> list[Sighting]:
         try:
             found.append(Sighting.model_validate_json(line))
         except ValidationError as error:
-            raise BadInputError(f"{path.name}:{number} is no sighting", hint="the file was changed") from error
+            raise BadInputError(
+                f"{path.name}:{number} is no sighting", hint="the file was changed"
+            ) from error
     return found
 
 

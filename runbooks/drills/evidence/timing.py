@@ -32,6 +32,11 @@ class Felt:
     """Writes that took longer than `limit` from when the schedule wanted them."""
     refused: int
     """Writes that failed or stayed unknown from the fault on."""
+    failed: int = 0
+    """Requests that a client saw fail from the fault on: operations of every kind, reads too, that failed or
+    stayed unknown, and tries before one that was served."""
+    added_p99: float | None = None
+    """99th percentile of the wait of what was served after the fault, less that of what was served before."""
 
 
 def felt(
@@ -57,6 +62,8 @@ def felt(
         first_after=first,
         late=sum(1 for op in later if _wait(op) > limit),
         refused=sum(1 for op in later if op.outcome != "ok"),
+        failed=sum(op.tries - (op.outcome == "ok") for op in history if op.ended > fault),
+        added_p99=_added(history, fault),
     )
 
 
@@ -71,6 +78,13 @@ def quantile(values: Sequence[float], share: float) -> float:
         raise ValueError("no values")
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _added(history: Sequence[Operation], fault: float) -> float | None:
+    served = [op for op in history if op.outcome == "ok"]
+    before = [_wait(op) for op in served if op.ended <= fault]
+    after = [_wait(op) for op in served if op.ended > fault]
+    return quantile(after, 0.99) - quantile(before, 0.99) if before and after else None
 
 
 def _wait(op: Operation) -> float:

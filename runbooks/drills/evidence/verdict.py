@@ -34,6 +34,8 @@ REASONS = {
     "evidence-short": "the workload made {made} operations, {kept} are in its history",
     "not-served": "no client was served again",
     "too-slow": "recovered after {rto} s, the objective is {wanted} s",
+    "failed-requests": "{count} requests failed, the objective is {wanted}",
+    "added-p99": "{added} s were added to the p99, the objective is {wanted} s",
     "violation": "{fault}: {text}",
     "not-undone": "not undone: {reason}",
     "not-whole": "{probe} does not hold afterwards: {text}",
@@ -89,7 +91,8 @@ def judge(evidence: Evidence) -> Verdict:
     findings = check(evidence.history, evidence.held, evidence.total)
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
-    seen = None if begun is None else felt(evidence.history, begun, broken=evidence.broken)
+    left_out = () if evidence.drill.workload.outside else evidence.broken
+    seen = None if begun is None else felt(evidence.history, begun, broken=left_out)
     worst_first: tuple[tuple[Word, tuple[Reason, ...]], ...] = (
         ("void", tuple(_void(evidence, begun))),
         ("aborted", tuple(_aborted(evidence, begun))),
@@ -144,6 +147,11 @@ def _failed(evidence: Evidence, findings: Findings, seen: Felt | None) -> Iterat
         yield Reason("not-served")
     elif seen.rto > wanted.rto_s:
         yield Reason("too-slow", {"rto": f"{seen.rto:.2f}", "wanted": f"{wanted.rto_s:.2f}"})
+    if seen is not None and wanted.failed is not None and seen.failed > wanted.failed:
+        yield Reason("failed-requests", {"count": str(seen.failed), "wanted": str(wanted.failed)})
+    added = None if seen is None else seen.added_p99
+    if wanted.added_p99_s is not None and added is not None and added > wanted.added_p99_s:
+        yield Reason("added-p99", {"added": f"{added:.2f}", "wanted": f"{wanted.added_p99_s:.2f}"})
     for event in named(evidence.events, "collected"):
         if event["operations"] != len(evidence.history):
             made, kept = str(event["operations"]), str(len(evidence.history))

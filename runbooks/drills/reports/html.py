@@ -36,7 +36,9 @@ def html_of(opened: Opened, envelope: bytes, language: Language, key: Ed25519Pri
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{main}\n"
     ).encode()
     boxes = (
-        _box("report", enclosed(envelope)) + _box("seal", room()) + f"<script>{program}</script>\n</body>\n</html>\n".encode()
+        _box("report", enclosed(envelope))
+        + _box("seal", room())
+        + f"<script>{program}</script>\n</body>\n</html>\n".encode()
     )
     visible: dict[str, Any] = {
         "media_type": MEDIA_TYPE,

@@ -28,16 +28,20 @@ SHAPES = {
 
 def main_of(report: Mapping[str, Any], language: Language) -> str:
     """The page's `<main>`: everything that a reader sees of a report."""
-    return _environment(language).get_template("main.html.j2").render(
-        **report,
-        **_words(report, language),
-        lang=language,
-        picture=picture(report),
-        floor=drawing.FLOOR,
-        top=drawing.TOP,
-        left=drawing.LEFT,
-        width=drawing.WIDTH,
-        height=drawing.HEIGHT,
+    return (
+        _environment(language)
+        .get_template("main.html.j2")
+        .render(
+            **report,
+            **_words(report, language),
+            lang=language,
+            picture=picture(report),
+            floor=drawing.FLOOR,
+            top=drawing.TOP,
+            left=drawing.LEFT,
+            width=drawing.WIDTH,
+            height=drawing.HEIGHT,
+        )
     )
 
 
@@ -75,7 +79,9 @@ def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "reasons": [said(REASONS, d["code"], d["values"]) for d in report["deviations"]],
         "limit_lines": [said(LIMITS, d["code"], d["values"]) for d in report["limits"]],
         "seen": [row for row in report["timeline"] if row["kind"] in {"seen", "alert"}],
-        "fields": lambda fault: {k: v for k, v in fault.items() if k != "kind" and v not in (None, False, "")},
+        "fields": lambda fault: {
+            k: v for k, v in fault.items() if k != "kind" and v not in (None, False, "")
+        },
     }
 
 

@@ -33,14 +33,16 @@ def pdf_of(opened: Opened, envelope: bytes, language: Language, key: Ed25519Priv
         f"<title>{escape(title_of(opened.report, language))}</title><style>{style_text()}</style></head>"
         f"<body>{main_of(opened.report, language)}</body></html>"
     )
-    page = _typeset(shell, {"report.json.box": enclosed(envelope), "seal.json.box": room(SEAL_ROOM)}, opened.digest)
+    page = _typeset(
+        shell, {"report.json.box": enclosed(envelope), "seal.json.box": room(SEAL_ROOM)}, opened.digest
+    )
     return sealed_page(page, opened, key, {"media_type": MEDIA_TYPE, "language": language})
 
 
 def _typeset(shell: str, attached: dict[str, bytes], identifier: str) -> bytes:
     try:
-        import pydyf  # noqa: PLC0415  needs Pango, which only this format needs
-        from weasyprint import HTML  # noqa: PLC0415
+        import pydyf
+        from weasyprint import HTML
     except OSError as error:
         raise YiyunError(
             f"no PDF can be set here: {error}", hint="apt-get install -y libpango-1.0-0 libpangoft2-1.0-0"

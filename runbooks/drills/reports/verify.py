@@ -87,7 +87,9 @@ def _files(target: Path) -> Iterator[Path]:
     if not target.is_dir():
         yield target
     else:
-        reports = [target / REPORT_NAME] if (target / REPORT_NAME).exists() else target.glob(f"*/{REPORT_NAME}")
+        reports = (
+            [target / REPORT_NAME] if (target / REPORT_NAME).exists() else target.glob(f"*/{REPORT_NAME}")
+        )
         for report in sorted(reports):
             yield report
             yield from sorted([*report.parent.glob("report.*.html"), *report.parent.glob("report.*.pdf")])

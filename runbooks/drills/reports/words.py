@@ -72,6 +72,8 @@ REASONS = {
     "evidence-short": _("负载共发出 {made} 个操作，记录中只有 {kept} 个"),
     "not-served": _("客户端没有重新得到服务"),
     "too-slow": _("{rto} 秒后恢复，目标为 {wanted} 秒"),
+    "failed-requests": _("{count} 个请求失败，目标为 {wanted} 个"),
+    "added-p99": _("p99 增加 {added} 秒，目标为 {wanted} 秒"),
     "violation": _("{fault}：{text}"),
     "not-undone": _("现场未恢复：{reason}"),
     "not-whole": _("演练后 {probe} 不成立：{text}"),
@@ -116,18 +118,19 @@ CHECKER = {
 
 
 @cache
-def catalogue(language: Language) -> Catalog:
-    """The catalogue of a language as its .po file has it."""
-    file = resources.files("runbooks.drills.reports").joinpath("locale", language, "LC_MESSAGES", "reports.po")
-    return read_po(io.BytesIO(file.read_bytes()), locale=Locale.parse(language), abort_invalid=True)
+def catalogue(language: Language, name: str = "reports") -> Catalog:
+    """The catalogue of a language as its .po file has it. `name`: of the file, without its ending."""
+    folder = resources.files("runbooks.drills.reports").joinpath("locale", language, "LC_MESSAGES")
+    text = io.BytesIO(folder.joinpath(f"{name}.po").read_bytes())
+    return read_po(text, locale=Locale.parse(language), abort_invalid=True)
 
 
 @cache
-def translations(language: Language) -> gettext.NullTranslations:
+def translations(language: Language, name: str = "reports") -> gettext.NullTranslations:
     """Compiled when first asked for, so that no compiled file goes stale. Chinese needs none."""
     if language == "zh":
         return gettext.NullTranslations()
     compiled = io.BytesIO()
-    write_mo(compiled, catalogue(language))
+    write_mo(compiled, catalogue(language, name))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)

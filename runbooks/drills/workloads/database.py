@@ -7,12 +7,9 @@ what the database could not take in time is counted from when it was due (coordi
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import ssl
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +19,10 @@ import pymysql
 from pydantic import BaseModel, ConfigDict
 
 from runbooks.drills.evidence.history import Kind, Operation, Outcome
+from runbooks.drills.workloads.pacing import carry_out, drawn, paced
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from pymysql.cursors import Cursor
@@ -86,19 +85,11 @@ class Client:
 
     def run(self, began: float, stopped: threading.Event) -> None:
         """Every operation at its due moment or as soon after as the one before has ended."""
-        apart = self.settings.clients / self.settings.rate
-        first = began + apart * self.number / self.settings.clients
-        kinds: list[Kind] = [kind for kind, _ in MIX]
-        shares = [share for _, share in MIX]
-        for number in range(int(self.settings.seconds / apart)):
-            due = first + number * apart
-            if stopped.wait(max(0.0, due - time.monotonic())):
-                return
-            (kind,) = self._random.choices(kinds, shares)
-            self._one(kind, number, due)
+        paced(self.settings, self.number, began, stopped, self._one)
 
-    def _one(self, kind: Kind, number: int, due: float) -> None:
+    def _one(self, number: int, due: float) -> None:
         began = time.monotonic()
+        kind = drawn(self._random, MIX)
         target, value, work = self._work(kind, number)
         answer = self._tried(work)
         self.note(
@@ -250,26 +241,11 @@ def main() -> int:
     """Entry point."""
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
     prepare(settings)
-    stopped, lock = threading.Event(), threading.Lock()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
-    history = os.open(Path(sys.argv[1]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def note(operation: Operation) -> None:
-        with lock:
-            os.write(history, operation.model_dump_json().encode() + b"\n")
-
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    began = time.monotonic()
-    clients = [Client(settings, n, note) for n in range(settings.clients)]
-    threads = [threading.Thread(target=c.run, args=(began, stopped), daemon=True) for c in clients]
-    for thread in threads:
-        thread.start()
-    while any(t.is_alive() for t in threads) and not stopped.wait(0.1):
-        pass
-    for thread in threads:
-        thread.join(settings.read_timeout + settings.connect_timeout)
-    os.fsync(history)
+    carry_out(
+        Path(sys.argv[1]),
+        lambda note: [Client(settings, n, note) for n in range(settings.clients)],
+        settings.read_timeout + settings.connect_timeout,
+    )
     return 0
 
 

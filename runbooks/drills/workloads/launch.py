@@ -1,22 +1,26 @@
-"""The workload as a process of its own, in an app host's network, with the platform's own settings."""
+"""The workload as a process of its own: in an app host's network, or in that of a client outside."""
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab.hosts import run_in_host
-from infra.drivers.lab.names import qualified
-from infra.errors import YiyunError
+from infra.drivers.lab.names import INTERNET, qualified
+from infra.errors import BadInputError, YiyunError
+from infra.estate.addresses import elastic_addresses, elastic_name_of_balancer
 from infra.services.data import MYSQL
 from infra.trust.material import Material
 from runbooks.drills.evidence.members import SCHEMA
-from runbooks.drills.workloads.database import Settings
+from runbooks.drills.workloads import database, guests, platform
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import BaseModel
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
@@ -64,7 +68,7 @@ def start_database(
 ) -> Running:
     """Begin the database workload at an app host. Returns when its tables stand. Raises YiyunError."""
     material, deployed = Material(estate, paths), platform_settings(paths, client)
-    settings = Settings(
+    settings = database.Settings(
         port=MYSQL.port("mysql").number,
         user=ACCOUNT,
         password=material.passwords()[PASSWORD],
@@ -77,9 +81,43 @@ def start_database(
         seconds=LIMIT_SECONDS,
         seed=seed,
     )
-    inside = ["ip", "netns", "exec", qualified(paths.estate, client)]
+    return _started(qualified(paths.estate, client), database.__name__, settings, history)
+
+
+def start_platform(
+    estate: Estate, paths: EstatePaths, workload: Workload, history: Path, seed: int
+) -> Running:
+    """Begin the platform workload in the lab's internet, as a client of the public door.
+
+    Returns when it has signed in. Raises YiyunError; BadInputError for an estate without a load balancer.
+    """
+    if not estate.load_balancers:
+        raise BadInputError(
+            f"{estate.estate} has no load balancer", hint="a drill of the database needs none"
+        )
+    balancer, material = estate.load_balancers[0], Material(estate, paths)
+    account = guests.admit(estate, paths, workload.clients)
+    settings = platform.Settings(
+        address=str(elastic_addresses(estate)[elastic_name_of_balancer(balancer.name)]),
+        port=balancer.port,
+        name=balancer.server_names[0],
+        authority=material.root().certificate,
+        username=guests.ACCOUNT,
+        password=account.password,
+        residents=list(account.residents),
+        run=secrets.token_hex(8),
+        clients=workload.clients,
+        rate=workload.rate,
+        seconds=LIMIT_SECONDS,
+        seed=seed,
+    )
+    return _started(qualified(paths.estate, INTERNET), platform.__name__, settings, history)
+
+
+def _started(namespace: str, module: str, settings: BaseModel, history: Path) -> Running:
+    """The program in a network namespace; its settings go by standard input, as they hold a password."""
     process = subprocess.Popen(
-        [*inside, sys.executable, "-m", "runbooks.drills.workloads.database", str(history)],
+        ["ip", "netns", "exec", namespace, sys.executable, "-m", module, str(history)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

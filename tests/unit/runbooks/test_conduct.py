@@ -12,8 +12,8 @@ from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
 from runbooks.drills.catalogue import shipped
 from runbooks.drills.conduct import refuse_unfinished, summary
-from runbooks.drills.folder import Folder, folders
 from runbooks.drills.evidence.history import Held, Operation
+from runbooks.drills.folder import Folder, folders
 from runbooks.drills.journal import Journal
 from runbooks.drills.roles import resolved
 

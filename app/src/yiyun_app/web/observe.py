@@ -12,6 +12,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 access_log = logging.getLogger("yiyun_app.access")
+SERVED_BY = "X-Served-By"
+"""Answer header for users who are signed in: the host that answered, so that a drill can tell who did."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
@@ -64,8 +66,9 @@ def configure_logging() -> None:
 class Observe:
     """ASGI middleware: logs the route's pattern, not the path or query, which may name a resident."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, host: str = "") -> None:
         self._app = app
+        self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -85,6 +88,9 @@ class Observe:
                     headers.setdefault(name, value)
                 if not scope["path"].startswith("/static/"):
                     headers.setdefault("Cache-Control", "no-store")
+                # Only for who has signed in: which host answered is nobody else's business.
+                if self._host and scope["state"].get("username"):
+                    headers[SERVED_BY] = self._host
             await send(message)
 
         try:

@@ -40,7 +40,8 @@ def create(settings: ServeSettings, engine: Engine | None = None) -> Observe:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     problems.install(app)
-    return Observe(app)  # outermost, so that even an unexpected failure carries the headers and is logged
+    # outermost, so that even an unexpected failure carries the headers and is logged
+    return Observe(app, app.state.application.host)
 
 
 def _attachments(settings: ServeSettings) -> AttachmentStore | None:

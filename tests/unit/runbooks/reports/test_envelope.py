@@ -10,7 +10,8 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from runbooks.drills.reports.envelope import PAGE, REPORT as REPORT_KIND, SCHEMA, fingerprint, seal, unseal
+from runbooks.drills.reports.envelope import REPORT as REPORT_KIND
+from runbooks.drills.reports.envelope import SCHEMA, fingerprint, seal, unseal
 from runbooks.drills.reports.errors import RefusedReportError
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))

@@ -46,8 +46,22 @@ def pdf() -> bytes:
 def test_the_first_page_has_verdict_targets_results_and_scope(language: Language) -> None:
     first = main_of(report(), language).partition("</section>")[0]
     wanted = {
-        "zh": ("通过", "实验环境", "≤ 1.50 s", "0.60 s", "已确认写入 3 笔，缺失 0 笔", "进程被强制终止 host=db-1 unit=mysql"),
-        "en": ("Passed", "Scope: lab", "≤ 1.50 s", "0.60 s", "3 writes acknowledged, 0 missing", "process killed host=db-1 unit=mysql"),
+        "zh": (
+            "通过",
+            "实验环境",
+            "≤ 1.50 s",
+            "0.60 s",
+            "已确认写入 3 笔，缺失 0 笔",
+            "进程被强制终止 host=db-1 unit=mysql",
+        ),
+        "en": (
+            "Passed",
+            "Scope: lab",
+            "≤ 1.50 s",
+            "0.60 s",
+            "3 writes acknowledged, 0 missing",
+            "process killed host=db-1 unit=mysql",
+        ),
     }
     for text in wanted[language]:
         assert text in first, text

@@ -1,0 +1,168 @@
+"""Who uses the platform in a drill: an account and residents that exist for it alone, and go with it.
+
+Their record numbers begin with a county code that GB/T 2260 does not have (its codes begin with 1 to 8), so
+the platform never gives one to a person; their name says what they are. What stays: who read which record, as
+audit records do, and the files' versions in the store, a few dozen bytes each, which nobody may delete.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra.drivers.lab.hosts import run_in_host
+from infra.errors import YiyunError
+from runbooks.drills.evidence.history import Held
+from runbooks.drills.evidence.members import asked, held_by
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
+
+ACCOUNT = "yiyun-drill"
+NAME = "演练专用（非居民）"
+NAMESPACE = "000000999000"
+"""The first twelve digits of the residents' record numbers: county, township, village."""
+SETTINGS = "/etc/yiyun-app/app.env"
+_OURS = f"record_number LIKE '{NAMESPACE}%'"
+ENTER = f"""set -a; . {SETTINGS}; set +a
+exec /opt/yiyun-app/current/venv/bin/yiyun-app user set --username {ACCOUNT} --role operator \
+--display-name '{NAME}'"""
+"""The platform's own command; the password comes on standard input."""
+FILES = """
+import hashlib, json, os, sys
+folder = next(line.split("=", 1)[1].strip() for line in open(sys.argv[1]) if "_ATTACHMENTS_FOLDER=" in line)
+verb, bad = sys.argv[2], []
+for key, digest in json.load(sys.stdin):
+    path = os.path.join(folder, key[:2], key[2:4], key[4:])
+    try:
+        if verb == "remove":
+            os.unlink(path)
+        elif hashlib.sha256(open(path, "rb").read()).hexdigest() != digest:
+            bad.append(key)
+    except FileNotFoundError:
+        bad.append(key)
+print(json.dumps(bad))
+"""
+"""Run at an app host: which files (key, SHA-256) are not in the store as they were sent, or their removal."""
+HELD = f"""START TRANSACTION READ ONLY;
+SELECT JSON_OBJECT(
+  'gtid_set', REPLACE(@@GLOBAL.gtid_executed, '\\n', ''),
+  'rows', (SELECT JSON_ARRAYAGG(JSON_ARRAY(record_number, file_name, storage_key, LOWER(HEX(sha256))))
+           FROM yiyun.attachment WHERE {_OURS}))"""  # noqa: S608  constants of this file only
+LEAVE = f"""START TRANSACTION;
+DELETE FROM yiyun.attachment WHERE {_OURS};
+DELETE FROM yiyun.resident WHERE {_OURS};
+DELETE FROM yiyun.idempotency_key WHERE client = 'staff:{ACCOUNT}';
+DELETE FROM yiyun.login_session WHERE username = '{ACCOUNT}';
+DELETE FROM yiyun.staff_user WHERE username = '{ACCOUNT}';
+COMMIT"""  # noqa: S608  constants of this file only
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The drill's account and its residents' record numbers, one a client."""
+
+    password: str
+    residents: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Admitted({len(self.residents)} residents)"
+
+
+def record_numbers(count: int) -> tuple[str, ...]:
+    """Record numbers of the drill's residents: 17 digits, as the platform demands."""
+    return tuple(f"{NAMESPACE}{number:05d}" for number in range(1, count + 1))
+
+
+def admission(numbers: Sequence[str]) -> str:
+    """The statement that makes the residents."""
+    moment = "UTC_TIMESTAMP(6)"
+    rows = ", ".join(f"('{n}', '{NAME}', '', 'unknown', {moment}, {moment})" for n in numbers)
+    columns = "record_number, name, pinyin_initials, gender, created_at, changed_at"
+    return f"INSERT INTO yiyun.resident ({columns}) VALUES {rows}"  # noqa: S608  numbers made here
+
+
+def admit(estate: Estate, paths: EstatePaths, count: int) -> Admitted:
+    """Make the account, with a password of its own, and `count` residents; what was left before goes first.
+
+    Raises YiyunError.
+    """
+    leave(estate, paths)
+    password = secrets.token_urlsafe(24)
+    _at_an_app_host(estate, paths, ["sh", "-c", ENTER], stdin=f"{password}\n")
+    numbers = record_numbers(count)
+    asked(paths, _writer(estate, paths), admission(numbers))
+    return Admitted(password, numbers)
+
+
+def leave(estate: Estate, paths: EstatePaths) -> None:
+    """Remove the account, its residents and their files; fine when there are none. Raises YiyunError."""
+    writer = _writer(estate, paths)
+    rows = asked(paths, writer, HELD)["rows"] or []
+    if rows:
+        _files(estate, paths, "remove", rows)
+    asked(paths, writer, LEAVE)
+
+
+def held(estate: Estate, paths: EstatePaths) -> list[Held]:
+    """What every database member holds of the drill's files, less those that the store does not have.
+
+    Raises YiyunError.
+    """
+    at_writer = asked(paths, _writer(estate, paths), HELD)["rows"] or []
+    damaged = frozenset(_files(estate, paths, "compare", at_writer)) if at_writer else frozenset[str]()
+    return held_by(
+        paths,
+        [h.name for h in estate.hosts_with("db")],
+        lambda where, member: as_held(member, asked(where, member, HELD), damaged),
+    )
+
+
+def as_held(member: str, data: dict[str, Any], damaged: Collection[str]) -> Held:
+    """A member's rows as the checkers know them: a resident is a list, a file an element. Pure.
+
+    Elements stand in the order of their numbers, as the platform promises none. A file whose name is none of
+    the workload's is there as -1, which nobody wrote.
+    """
+    lists: dict[str, list[int]] = {}
+    for record_number, file_name, storage_key, _ in data["rows"] or []:
+        if storage_key in damaged:
+            continue
+        stem = str(file_name).removesuffix(".pdf")
+        listed = lists.setdefault(f"list-{int(record_number[len(NAMESPACE) :]) - 1}", [])
+        listed.append(int(stem) if stem.isdecimal() else -1)
+    ordered = {name: sorted(elements) for name, elements in sorted(lists.items())}
+    return Held(member=member, gtid_set=data["gtid_set"], lists=ordered, registers={}, total=0)
+
+
+def _files(estate: Estate, paths: EstatePaths, verb: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    keys = json.dumps([[key, digest] for _, _, key, digest in rows])
+    said = _at_an_app_host(estate, paths, ["python3", "-c", FILES, SETTINGS, verb], stdin=keys)
+    return [str(key) for key in json.loads(said)]
+
+
+def _writer(estate: Estate, paths: EstatePaths) -> str:
+    writer = json.loads(_at_an_app_host(estate, paths, ["yiyun-db-writer"]))["writer"]
+    if not writer:
+        raise YiyunError("no router has a writer", hint="yiyun status")
+    return str(writer)
+
+
+def _at_an_app_host(estate: Estate, paths: EstatePaths, argv: Sequence[str], stdin: str = "") -> str:
+    """What a program says at the first app host where it succeeds. Raises YiyunError, the last complaint."""
+    said = "the estate has no app host"
+    for host in estate.hosts_with("app"):
+        try:
+            done = run_in_host(paths, host.name, argv, stdin=stdin)
+        except YiyunError as error:
+            said = error.message
+            continue
+        if done.returncode == 0:
+            return done.stdout
+        said = f"{host.name}: {done.stderr.strip()[-200:]}"
+    raise YiyunError(f"the drill's account at the platform: {said}", hint="yiyun status")

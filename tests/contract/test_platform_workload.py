@@ -1,0 +1,322 @@
+"""The drill's workload against the real platform on a real MySQL: what it says is held, or seen missing."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pymysql
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from runbooks.drills.evidence.checkers import check
+from runbooks.drills.evidence.history import read_history
+from runbooks.drills.workloads import guests
+from runbooks.drills.workloads.platform import Settings
+from tests.mysqld import ensure_mysqld
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runbooks.drills.evidence.history import Held, Operation
+
+ROOT = Path(__file__).parents[2]
+NAME = "platform.test"
+PASSWORD = "a password of a drill"
+CLIENTS = 3
+
+pytestmark = pytest.mark.timeout(900)  # the server may have to be unpacked from a bundle that is built first
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def certificate(folder: Path) -> str:
+    """A certificate for NAME that is its own authority; its key beside it. Returns its text."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    text = made.public_bytes(Encoding.PEM).decode()
+    (folder / "tls.crt").write_text(text)
+    (folder / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return text
+
+
+@pytest.fixture(scope="module")
+def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a MySQL server with a database `yiyun` and root without a password."""
+    folder, port = tmp_path_factory.mktemp("mysql"), free_port()
+    program = os.environ.get("YIYUN_TEST_MYSQLD") or str(ensure_mysqld(print))
+    common = [program, "--no-defaults", f"--datadir={folder}/data", f"--log-error={folder}/log"]
+    common += ["--user=root"] if os.geteuid() == 0 else []
+    common += ["--innodb-buffer-pool-size=64M", "--innodb-redo-log-capacity=8M", "--secure-file-priv=NULL"]
+    subprocess.run([*common, "--initialize-insecure"], check=True, timeout=120)
+    own = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/s", "--mysqlx=OFF"]
+    strict = ["--sql-require-primary-key=ON", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"]
+    process = subprocess.Popen([*common, *own, *strict])
+
+    def answers() -> bool:
+        with contextlib.suppress(pymysql.Error):
+            sql(port, "CREATE DATABASE IF NOT EXISTS yiyun")
+            return True
+        assert process.poll() is None, (folder / "log").read_text()[-2000:]
+        return False
+
+    eventually(answers, seconds=60)
+    yield port
+    process.terminate()
+    process.wait(60)
+
+
+def sql(port: int, script: str) -> Any:
+    """Run a script as the drill does; the one JSON value of its last statement, if it gives one."""
+    with pymysql.connect(
+        host="127.0.0.1",
+        port=port,
+        user="root",
+        client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
+        ssl_disabled=True,
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute(script)
+        row = cursor.fetchone()
+        while cursor.nextset():
+            row = cursor.fetchone() or row
+        connection.commit()
+        return json.loads(row[0]) if row else None
+
+
+@dataclass
+class Platform:
+    """One platform without a proxy: started, killed, started again."""
+
+    folder: Path
+    port: int
+    environment: dict[str, str]
+    authority: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *words: str, told: str = "") -> str:
+        argv = [str(Path(sys.executable).with_name("yiyun-app")), *words]
+        done = subprocess.run(
+            argv, env=self.environment, input=told, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        argv = [str(Path(sys.executable).with_name("yiyun-app")), "serve"]
+        with (self.folder / "platform.log").open("ab") as log:
+            self.process = subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log)
+        eventually(self._ready, seconds=30)
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "platform.log").read_text()[-2000:]
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"https://127.0.0.1:{self.port}/readyz", verify=False).status_code == 200  # noqa: S501
+        return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def platform(mysql: int, tmp_path: Path) -> Iterator[Platform]:
+    port, attachments = free_port(), tmp_path / "attachments"
+    attachments.mkdir()
+    for name, text in {"password": "\n", "session": "s" * 40, "field": f"{'A' * 43}=\n"}.items():
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(text)
+    sql(mysql, "CREATE USER IF NOT EXISTS app IDENTIFIED BY 'app-secret'; GRANT ALL ON yiyun.* TO app")
+    (tmp_path / "password").write_text("app-secret\n")
+    settings = {
+        "DATABASE_PORT": str(mysql),
+        "DATABASE_USER": "app",
+        "DATABASE_PASSWORD_FILE": str(tmp_path / "password"),
+        "SESSION_KEY_FILE": str(tmp_path / "session"),
+        "FIELD_KEY_FILE": str(tmp_path / "field"),
+        "LISTEN_PORT": str(port),
+        "TLS_CERTIFICATE_FILE": str(tmp_path / "tls.crt"),
+        "TLS_KEY_FILE": str(tmp_path / "tls.key"),
+        "ATTACHMENTS_FOLDER": str(attachments),
+        "ATTACHMENTS_MOUNTED": "false",
+    }
+    environment = {"PATH": os.environ["PATH"], **{f"YIYUN_APP_{k}": v for k, v in settings.items()}}
+    made = Platform(tmp_path, port, environment, certificate(tmp_path))
+    made.command("migrate")
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def admitted(platform: Platform, mysql: int) -> Iterator[tuple[str, ...]]:
+    """Account and residents as `guests` makes them, by the very words it uses at a host."""
+    words = re.search(r"yiyun-app (user set.*)$", guests.ENTER, re.MULTILINE)
+    assert words
+    sql(mysql, guests.LEAVE)
+    platform.command(*[w.strip("'") for w in words[1].split()], told=f"{PASSWORD}\n")
+    numbers = guests.record_numbers(CLIENTS)
+    sql(mysql, guests.admission(numbers))
+    yield numbers
+    sql(mysql, guests.LEAVE)
+
+
+def begin(platform: Platform, residents: tuple[str, ...], history: Path) -> subprocess.Popen[str]:
+    settings = Settings(
+        address="127.0.0.1",
+        port=platform.port,
+        name=NAME,
+        authority=platform.authority,
+        username=guests.ACCOUNT,
+        password=PASSWORD,
+        residents=list(residents),
+        run="0123456789abcdef",
+        connect_timeout=1,
+        read_timeout=4,
+        clients=CLIENTS,
+        rate=30,
+        seconds=60,
+        seed=7,
+    )
+    argv = [sys.executable, "-m", "runbooks.drills.workloads.platform", str(history)]
+    process = subprocess.Popen(
+        argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    process.stdin.write(settings.model_dump_json())
+    process.stdin.close()
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+def stored(platform: Platform, mysql: int) -> Held:
+    """What the database holds, less what is not in the store, as the script for app hosts judges it."""
+    data = sql(mysql, guests.HELD)
+    return guests.as_held("db-1", data, files(platform, "compare", data["rows"] or []))
+
+
+def files(platform: Platform, verb: str, rows: list[list[str]]) -> list[str]:
+    settings = platform.folder / "app.env"
+    settings.write_text(f"YIYUN_APP_ATTACHMENTS_FOLDER={platform.folder / 'attachments'}\n")
+    argv = [sys.executable, "-c", guests.FILES, str(settings), verb]
+    told = json.dumps([[key, digest] for _, _, key, digest in rows])
+    return json.loads(subprocess.run(argv, input=told, capture_output=True, text=True, check=True).stdout)
+
+
+def acknowledged(history: list[Operation]) -> list[Operation]:
+    return [op for op in history if op.acknowledged]
+
+
+def test_a_platform_killed_under_load_holds_each_acknowledged_file_once(
+    platform: Platform, admitted: tuple[str, ...], mysql: int, tmp_path: Path
+) -> None:
+    process = begin(platform, admitted, tmp_path / "history.jsonl")
+    time.sleep(2)  # load before the kill, as a drill has it
+    platform.kill()
+    time.sleep(1)
+    platform.start()
+    eventually(lambda: len(acknowledged(read_history(tmp_path / "history.jsonl"))) > 25, seconds=30)
+    end(process)
+    history, held = read_history(tmp_path / "history.jsonl"), stored(platform, mysql)
+    assert check(history, [held], 0).violations == ()
+    assert {op.member for op in history if op.outcome == "ok"} == {socket.gethostname()}
+    assert {op.outcome for op in history if op.kind == "get"} >= {"ok"}
+    assert any(op.tries > 1 for op in history), "the outage was met, and asked again under the same key"
+    reads = [op.value for op in history if op.kind == "get" and op.outcome == "ok"]
+    assert max(v or 0 for v in reads) > 0, "readers see what desks store"
+
+    one = next(op for op in history if op.acknowledged)
+    sql(mysql, f"DELETE FROM yiyun.attachment WHERE file_name = '{one.value}.pdf'")  # noqa: S608
+    found = check(history, [stored(platform, mysql)], 0)
+    assert [v.fault for v in found.violations] == ["lost"]
+
+
+def test_a_file_that_the_store_forgot_is_a_lost_write(
+    platform: Platform, admitted: tuple[str, ...], mysql: int, tmp_path: Path
+) -> None:
+    process = begin(platform, admitted, tmp_path / "history.jsonl")
+    eventually(lambda: len(acknowledged(read_history(tmp_path / "history.jsonl"))) > 3, seconds=30)
+    end(process)
+    history = read_history(tmp_path / "history.jsonl")
+    assert check(history, [stored(platform, mysql)], 0).violations == ()
+    victim = next(p for p in (platform.folder / "attachments").rglob("*") if p.is_file())
+    victim.write_bytes(b"something else")
+    assert [v.fault for v in check(history, [stored(platform, mysql)], 0).violations] == ["lost"]
+
+
+def test_what_the_workload_made_goes_with_it_and_its_account_opens_nothing(
+    platform: Platform, admitted: tuple[str, ...], mysql: int, tmp_path: Path
+) -> None:
+    process = begin(platform, admitted, tmp_path / "history.jsonl")
+    eventually(lambda: len(acknowledged(read_history(tmp_path / "history.jsonl"))) > 3, seconds=30)
+    end(process)
+    rows = sql(mysql, guests.HELD)["rows"]
+    assert files(platform, "remove", rows) == []
+    assert files(platform, "remove", rows) == [key for _, _, key, _ in rows], "again is fine"
+    sql(mysql, guests.LEAVE)
+    for table in ("resident", "attachment", "staff_user", "login_session", "idempotency_key"):
+        assert sql(mysql, f"SELECT JSON_ARRAY(COUNT(*)) FROM yiyun.{table}") == [0], table  # noqa: S608
+    left = [p for p in (platform.folder / "attachments").rglob("*") if p.is_file()]
+    assert left == []
+    again = subprocess.run(
+        [sys.executable, "-m", "runbooks.drills.workloads.platform", str(tmp_path / "none")],
+        cwd=ROOT,
+        input=Settings(
+            address="127.0.0.1",
+            port=platform.port,
+            name=NAME,
+            authority=platform.authority,
+            username=guests.ACCOUNT,
+            password=PASSWORD,
+            residents=list(admitted),
+            run="x",
+            clients=1,
+            rate=1,
+            seconds=1,
+            seed=1,
+        ).model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 1
+    assert "401" in again.stderr
+    assert PASSWORD not in again.stderr
