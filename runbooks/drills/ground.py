@@ -15,7 +15,7 @@ from runbooks.drills.faults.clock import CLOCK_MOVED
 from runbooks.drills.faults.disks import DISK_FULL, SLOW_DISK
 from runbooks.drills.faults.machines import FROZEN, LOST
 from runbooks.drills.faults.memory import MEMORY_PRESSURE
-from runbooks.drills.faults.network import DNS_GONE, LINE_CUT, LINK_CUT, MEMBER_ALONE, QUORUM_CUT
+from runbooks.drills.faults.network import DNS_GONE, LINE_CUT, LINK_CUT, LINK_POOR, MEMBER_ALONE, QUORUM_CUT
 from runbooks.drills.faults.storage import STORAGE_REFUSING
 from runbooks.drills.faults.units import KILLED, STOPPED
 
@@ -32,6 +32,7 @@ TOOLS: dict[str, Tool] = {
     "host-frozen": FROZEN,
     "host-lost": LOST,
     "link-cut": LINK_CUT,
+    "link-poor": LINK_POOR,
     "members-cut": MEMBER_ALONE,
     "quorum-cut": QUORUM_CUT,
     "disk-full": DISK_FULL,

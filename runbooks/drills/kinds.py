@@ -22,7 +22,9 @@ EVERYWHERE, ALL = "everywhere", "all"
 NOBODY: frozenset[str] = frozenset()
 ANSWERING_UNITS = frozenset({"mysql", "yiyun-app", "nginx"})
 """Units whose own answers are what a workload counts: of the database, of the platform, of its door."""
-AMOUNTS = frozenset({"one_way", "left_mb", "bytes_s", "iops", "seconds", "mode", "after_kib"})
+AMOUNTS = frozenset(
+    {"one_way", "loss_percent", "kbytes_s", "left_mb", "bytes_s", "iops", "seconds", "mode", "after_kib"}
+)
 """Parameters that say how much. Two faults that differ only in these are the same fault."""
 
 
@@ -113,6 +115,28 @@ class LinkCut(Breakage):
     def breaks(self) -> frozenset[str]:
         """A host that is cut from everybody. A host behind one cut link still serves others rightly."""
         return frozenset({self.source}) if self.destination == EVERYWHERE and not self.ports else NOBODY
+
+
+class LinkPoor(Breakage):
+    """A link between two hosts, or one and everybody, that loses packets, or carries only so much each way.
+
+    What is too much is dropped, as a shaper with a short queue does.
+    """
+
+    kind: Literal["link-poor"]
+    source: Word
+    destination: Word | Literal["everywhere"]
+    loss_percent: int | None = Field(default=None, ge=1, le=99)
+    kbytes_s: int | None = Field(default=None, ge=1, le=1_000_000)
+    """KiB a second, each way."""
+
+    @model_validator(mode="after")
+    def _poor(self) -> LinkPoor:
+        if self.loss_percent is None and self.kbytes_s is None:
+            raise ValueError("say loss_percent, kbytes_s or both")
+        if self.source == self.destination:
+            raise ValueError(f"{self.source} has no link to itself")
+        return self
 
 
 class MembersCut(Breakage):
@@ -232,6 +256,7 @@ Fault = Annotated[
     | HostFrozen
     | HostLost
     | LinkCut
+    | LinkPoor
     | MembersCut
     | QuorumCut
     | DiskFull

@@ -37,7 +37,7 @@ def _order(fault: ClockMoved, _place: Place) -> Order:
 
 
 def _inject(fault: ClockMoved, place: Place) -> None:
-    shell(place, fault.host, FETCH)
+    shell(place, fault.host, fetch_script())
     shell(place, fault.host, drop_in_script(fault.unit, DROP_IN), stdin=drop_in(fault.seconds))
     systemctl(place, fault.host, "restart", fault.unit)
 
@@ -58,7 +58,7 @@ def _undo(order: Order, place: Place) -> None:
     if _mapped(place, host, unit) or unit_state(place, host, unit) != "active":
         must(place, host, ["systemctl", "restart", unit], seconds=RESTART_SECONDS)
     if not _others(place, host):
-        must(place, host, ["rm", "-rf", FOLDER])
+        must(place, host, ["rm", "-rf", FOLDER, f"{FOLDER}.new"])
 
 
 def _is_undone(order: Order, place: Place) -> bool:
@@ -70,18 +70,20 @@ def _is_undone(order: Order, place: Place) -> bool:
 CLOCK_MOVED = Tool(_order, _inject, _bites, _undo, _is_undone)
 """One unit lives in another time: what it writes, checks and expires goes by it. That takes two restarts."""
 
-FETCH = f"""
-test -e {FOLDER}/{LIBRARY} && exit 0
-rm -rf {FOLDER}.new; mkdir -p {FOLDER}.new; cd {FOLDER}.new
+
+def fetch_script(folder: str = FOLDER) -> str:
+    """Script that takes the library from the host's only source of packages, without installing it. Pure."""
+    return f"""
+test -e {folder}/{LIBRARY} && exit 0
+rm -rf {folder}.new; mkdir -p {folder}.new; cd {folder}.new
 apt-get -o APT::Sandbox::User=root download -qq {PACKAGE} >&2
 dpkg-deb -x ./*.deb .
 find . -name {LIBRARY} -exec cp --dereference {{}} . \\; -quit
 test -e {LIBRARY} || {{ echo "no {LIBRARY} in {PACKAGE}" >&2; exit 1; }}
 rm -rf ./*.deb ./usr
 chmod 0755 . {LIBRARY}
-cd /; rm -rf {FOLDER}; mv {FOLDER}.new {FOLDER}
+cd /; rm -rf {folder}; mv {folder}.new {folder}
 """
-"""Takes the library from the host's only source of packages, the bundle, without installing it."""
 
 
 def drop_in(seconds: int) -> str:

@@ -23,7 +23,7 @@ from runbooks.drills.faults.tool import Tool
 
 if TYPE_CHECKING:
     from runbooks.drills.faults.tool import Order, Place
-    from runbooks.drills.kinds import DnsGone, LineCut, LinkCut, MembersCut, QuorumCut
+    from runbooks.drills.kinds import DnsGone, LineCut, LinkCut, LinkPoor, MembersCut, QuorumCut
 
 DNS = 53
 LOOKUP = """
@@ -50,7 +50,9 @@ def _link_cut_order(fault: LinkCut, place: Place) -> Order:
 
 
 def _link_cut_inject(fault: LinkCut, place: Place) -> None:
-    directions = link_directions(place.estate, fault)
+    directions = link_directions(place.estate, fault.source, fault.destination)
+    if fault.one_way:
+        directions = directions[:1]
     cut(place, _link_cut_order(fault, place), drop_rules(directions, port_matches(port_numbers(fault))))
 
 
@@ -60,6 +62,30 @@ def _link_cut_bites(fault: LinkCut, place: Place) -> bool:
 
 LINK_CUT = Tool(_link_cut_order, _link_cut_inject, _link_cut_bites, remove, absent)
 """A link between two hosts, or between one and everybody; both ways or one; all of it or some ports."""
+
+
+def _link_poor_order(fault: LinkPoor, place: Place) -> Order:
+    return order_in(fault.kind, place, _router(place, fault.source), fault.source, fault.destination)
+
+
+def _link_poor_inject(fault: LinkPoor, place: Place) -> None:
+    directions = link_directions(place.estate, fault.source, fault.destination)
+    cut(place, _link_poor_order(fault, place), drop_rules(directions, poor_matches(fault)))
+
+
+def _link_poor_bites(fault: LinkPoor, place: Place) -> bool:
+    return present(_link_poor_order(fault, place), place)
+
+
+LINK_POOR = Tool(_link_poor_order, _link_poor_inject, _link_poor_bites, remove, absent)
+"""A link that loses packets by chance, or all that exceeds a rate. (No delay: this kernel has no netem.)"""
+
+
+def poor_matches(fault: LinkPoor) -> list[str]:
+    """Matches of the packets that a poor link loses. Pure."""
+    loss = [] if fault.loss_percent is None else [f"numgen random mod 100 < {fault.loss_percent}"]
+    thin = [] if fault.kbytes_s is None else [f"limit rate over {fault.kbytes_s} kbytes/second"]
+    return loss + thin
 
 
 def _member_alone_order(fault: MembersCut, place: Place) -> Order:

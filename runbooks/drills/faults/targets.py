@@ -18,6 +18,7 @@ from runbooks.drills.kinds import (
     DiskFull,
     LineCut,
     LinkCut,
+    LinkPoor,
     MembersCut,
     QuorumCut,
     SlowDisk,
@@ -68,22 +69,20 @@ def data_disk(estate: Estate, host: str, service: str) -> DataDisk:
     )
 
 
-def link_directions(estate: Estate, fault: LinkCut) -> list[Direction]:
-    """What a cut link drops. Raises BadInputError for hosts of two networks: the tunnel hides them."""
+def link_directions(estate: Estate, source: str, destination: str) -> list[Direction]:
+    """Both ways of a link, there first. Raises BadInputError for hosts of two networks."""
     addresses = host_addresses(estate)
-    source = str(addresses[fault.source])
-    if fault.destination == EVERYWHERE:
-        target = ""
-    else:
-        ends = [network_of(estate, estate.host(name)) for name in (fault.source, fault.destination)]
-        if ends[0] != ends[1]:
-            raise BadInputError(
-                f"{fault.source} and {fault.destination} stand in two networks, the line is between them",
-                hint="cut the line, or a host from everywhere",
-            )
-        target = str(addresses[fault.destination])
-    there = (source, target)
-    return [there] if fault.one_way else [there, (target, source)]
+    near = str(addresses[source])
+    if destination == EVERYWHERE:
+        return [(near, ""), ("", near)]
+    ends = [network_of(estate, estate.host(name)) for name in (source, destination)]
+    if ends[0] != ends[1]:
+        raise BadInputError(
+            f"{source} and {destination} stand in two networks, the line is between them",
+            hint="cut the line, or a host from everywhere",
+        )
+    far = str(addresses[destination])
+    return [(near, far), (far, near)]
 
 
 def port_numbers(fault: LinkCut) -> list[int]:
@@ -156,8 +155,10 @@ def must_fit(fault: Fault, estate: Estate) -> None:
         case DiskFull() | SlowDisk():
             data_disk(estate, fault.host, fault.service)
         case LinkCut():
-            link_directions(estate, fault)
+            link_directions(estate, fault.source, fault.destination)
             port_numbers(fault)
+        case LinkPoor():
+            link_directions(estate, fault.source, fault.destination)
         case MembersCut():
             member_directions(estate, fault.host)
         case QuorumCut():
