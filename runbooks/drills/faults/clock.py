@@ -58,7 +58,8 @@ def _undo(order: Order, place: Place) -> None:
     if _mapped(place, host, unit) or unit_state(place, host, unit) != "active":
         must(place, host, ["systemctl", "restart", unit], seconds=RESTART_SECONDS)
     if not _others(place, host):
-        must(place, host, ["rm", "-rf", FOLDER, f"{FOLDER}.new"])
+        # The library's own leavings in shared memory, too: a process that is killed does not tidy up.
+        shell(place, host, f"rm -rf {FOLDER} {FOLDER}.new /dev/shm/faketime_* /dev/shm/sem.faketime_*")
 
 
 def _is_undone(order: Order, place: Place) -> bool:
