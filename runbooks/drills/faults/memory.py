@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
 from infra.drivers.lab.disks import MIB
 from infra.errors import YiyunError
 from runbooks.drills.faults import cgroups
@@ -47,7 +49,7 @@ def _inject(fault: MemoryPressure, place: Place) -> None:
     before = cgroups.read(group, LIMIT[group.version])
     if before != "max" and wanted >= int(before):
         raise YiyunError(f"{fault.host} has less than {fault.left_mb} MiB left already", hint="lower left_mb")
-    cgroups.write(group, {LIMIT[group.version]: str(wanted)})
+    _lower(group, wanted)
     # By the host's own systemd: what is only sent in from outside is not in the host's group.
     start = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(place)}", "/usr/bin/python3", "-c"]
     program = resources.files("runbooks.drills.faults").joinpath("hog.py").read_text(encoding="utf-8")
@@ -98,6 +100,14 @@ def times_met(version: int, text: str) -> int:
     if version == 1:
         return int(text)
     return int(dict(line.split(" ", 1) for line in text.splitlines())["max"])
+
+
+@retry(
+    retry=retry_if_exception_type(YiyunError), stop=stop_after_attempt(5), wait=wait_fixed(0.2), reraise=True
+)
+def _lower(group: Group, wanted: int) -> None:
+    """Version 1 refuses while it has not yet dropped what is over the limit (EBUSY)."""
+    cgroups.write(group, {LIMIT[group.version]: str(wanted)})
 
 
 def _met(group: Group) -> int:

@@ -31,9 +31,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         _paths: EstatePaths, _host: str, argv: Sequence[str], *, stdin: str = "", timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         asked.append(list(argv))
-        return subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout
-        )
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout)
 
     monkeypatch.setattr(inside, "run_in_host", here)
     return asked

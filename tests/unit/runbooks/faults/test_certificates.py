@@ -60,6 +60,7 @@ def test_the_previous_pair_is_kept_once_and_comes_back_with_its_rights(tmp_path:
     (tls / "proxy.key").write_text("expired key")
     sh(save_script("proxy", str(saved), str(tls)))
     assert (saved / "proxy.key").read_text() == "good key", "a second time keeps the first"
+    assert sorted(p.name for p in saved.iterdir()) == ["proxy.crt", "proxy.key"]
     sh(restore_script("proxy", str(saved), str(tls)))
     assert (tls / "proxy.key").read_text() == "good key"
     assert (tls / "proxy.key").stat().st_mode & 0o777 == 0o640

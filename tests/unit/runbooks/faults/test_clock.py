@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-
 from runbooks.drills.faults import clock
 from runbooks.drills.faults.clock import CLOCK_MOVED, LIBRARY, PACKAGE, drop_in, fetch_script, offset
 from runbooks.drills.kinds import ClockMoved
@@ -14,6 +12,8 @@ from tests.unit.runbooks.faults.local import place_at
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 FAULT = ClockMoved(kind="clock-moved", host="db-2", unit="mysql", seconds=-7200)
 
@@ -36,7 +36,9 @@ def fetched(root: Path, made: Path) -> subprocess.CompletedProcess[str]:
     """The script with a registry that gives that package."""
     tools = root / "tools"
     tools.mkdir(exist_ok=True)
-    (tools / "apt-get").write_text(f'#!/bin/sh\necho asked >> {root}/asked\ncp {made} "{PACKAGE}_1_all.deb"\n')
+    (tools / "apt-get").write_text(
+        f'#!/bin/sh\necho asked >> {root}/asked\ncp {made} "{PACKAGE}_1_all.deb"\n'
+    )
     (tools / "apt-get").chmod(0o755)
     script = f"PATH={tools}:$PATH\n{fetch_script(str(root / 'folder'))}"
     return subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=False)

@@ -99,8 +99,10 @@ def test_two_cuts_of_one_drill_have_tables_of_their_own(tmp_path: Path) -> None:
         for d in ("db-2", "db-3")
         for p in ((), (3306,), (33061,))
     }
-    names |= {LINK_CUT.order(LinkCut(kind="link-cut", source="db-1", destination="db-2"), p)["table"]
-              for p in (place, replace(place, mark="fff999"))}
+    names |= {
+        LINK_CUT.order(LinkCut(kind="link-cut", source="db-1", destination="db-2"), p)["table"]
+        for p in (place, replace(place, mark="fff999"))
+    }
     assert len(names) == 7
 
 
@@ -160,9 +162,7 @@ def test_a_cut_that_is_not_there_is_undone_already(tmp_path: Path, monkeypatch: 
         port_matches(()),
         port_matches((3306, 9201)),
         port_matches((51820,), "udp"),
-        poor_matches(
-            LinkPoor(kind="link-poor", source="a", destination="b", loss_percent=20, kbytes_s=100)
-        ),
+        poor_matches(LinkPoor(kind="link-poor", source="a", destination="b", loss_percent=20, kbytes_s=100)),
     ],
     ids=["all", "ports", "udp", "poor"],
 )
