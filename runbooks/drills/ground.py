@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import BadInputError, YiyunError
-from infra.status import collect
+from infra.status import COPY_LATE_S, collect
 from monitoring.look import monitoring_status
 from runbooks.drills.engine import Observation
+from runbooks.drills.faults.certificates import CERTIFICATE_EXPIRED
+from runbooks.drills.faults.clock import CLOCK_MOVED
+from runbooks.drills.faults.disks import DISK_FULL, SLOW_DISK
 from runbooks.drills.faults.machines import FROZEN, LOST
-from runbooks.drills.faults.network import LINK_CUT, MEMBER_ALONE
+from runbooks.drills.faults.memory import MEMORY_PRESSURE
+from runbooks.drills.faults.network import DNS_GONE, LINE_CUT, LINK_CUT, LINK_POOR, MEMBER_ALONE, QUORUM_CUT
+from runbooks.drills.faults.storage import STORAGE_REFUSING
 from runbooks.drills.faults.units import KILLED, STOPPED
 
 if TYPE_CHECKING:
@@ -26,7 +32,17 @@ TOOLS: dict[str, Tool] = {
     "host-frozen": FROZEN,
     "host-lost": LOST,
     "link-cut": LINK_CUT,
+    "link-poor": LINK_POOR,
     "members-cut": MEMBER_ALONE,
+    "quorum-cut": QUORUM_CUT,
+    "disk-full": DISK_FULL,
+    "slow-disk": SLOW_DISK,
+    "clock-moved": CLOCK_MOVED,
+    "memory-pressure": MEMORY_PRESSURE,
+    "certificate-expired": CERTIFICATE_EXPIRED,
+    "dns-gone": DNS_GONE,
+    "line-cut": LINE_CUT,
+    "storage-refusing": STORAGE_REFUSING,
 }
 """Kind of a fault → what does it in a lab."""
 FRESH_SECONDS = 0.3
@@ -113,6 +129,47 @@ def _line(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
     return [f"the path over {p['name']} is down" for p in fields["line"]["paths"] if not p["up"]]
 
 
+def _some_path(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    return [] if fields["line"]["up"] else ["no path of the line is up"]
+
+
+def _hosts(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    return [f"{h['name']} does not answer" for h in fields["hosts"] if not h["up"]]
+
+
+def _edge(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    down = [f"{h['name']} does not answer" for h in fields["hosts"] if "edge" in h["roles"] and not h["up"]]
+    return down or ([] if fields["collector"] else ["the collector says nothing"])
+
+
+def _storage(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    mounts = [m for bucket in fields["object_storage"] for m in bucket.get("mounts", [])]
+    return [f"{m['host']}: the attachments do not answer" for m in mounts if not m["answers"]]
+
+
+def _copies(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    copies = [b for b in fields["object_storage"] if b["copy_of"]]
+    return [
+        f"{b['name']}: no whole copy within {COPY_LATE_S} s"
+        for b in copies
+        if b["age_s"] is None or b["age_s"] > COPY_LATE_S
+    ]
+
+
+def _monitoring(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    seen = fields["zabbix"]
+    if not seen["reachable"]:
+        return ["Zabbix does not answer"]
+    missing = seen["hosts_expected"] - seen["hosts_monitored"]
+    return [f"{missing} hosts are not watched"] if missing > 0 else []
+
+
+def _certificates(fields: dict[str, Any], _: tuple[str, ...]) -> list[str]:
+    now = datetime.now(UTC)
+    over = [c["name"] for c in fields["certificates"] if datetime.fromisoformat(c["not_after"]) <= now]
+    return [f"{name} has expired" for name in over]
+
+
 def _nothing(_: dict[str, Any], problems: tuple[str, ...]) -> list[str]:
     return list(problems)
 
@@ -122,6 +179,13 @@ PROBES: dict[str, Callable[[dict[str, Any], tuple[str, ...]], list[str]]] = {
     "one-writer": _writer,
     "platform-ready": _platform,
     "line-up": _line,
+    "line-any-path": _some_path,
+    "hosts-up": _hosts,
+    "edge-up": _edge,
+    "storage-answers": _storage,
+    "copies-fresh": _copies,
+    "monitoring-reachable": _monitoring,
+    "certificates-valid": _certificates,
     "nothing-wrong": _nothing,
 }
 """Name → what does not hold, of `status` and its problems."""

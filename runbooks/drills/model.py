@@ -4,74 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
-Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
-"""A host's name, or a role that is looked up when the drill begins (`writer`, `other-member`)."""
+from runbooks.drills.kinds import Fault, Part, Word
+
+__all__ = ["Drill", "Fault", "Objectives", "Part", "Phase", "Title", "Word", "Workload"]
+
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
-class Part(BaseModel):
-    """Strict and frozen: an unknown key is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProcessKilled(Part):
-    """SIGKILL to a unit's main process, which does not come back by itself until the undo."""
-
-    kind: Literal["process-killed"]
-    host: Word
-    unit: str
-
-
-class ProcessStopped(Part):
-    """SIGSTOP to a unit's main process: it answers nothing and says nothing."""
-
-    kind: Literal["process-stopped"]
-    host: Word
-    unit: str
-
-
-class HostFrozen(Part):
-    """The whole host stands still."""
-
-    kind: Literal["host-frozen"]
-    host: Word
-
-
-class HostLost(Part):
-    """The host is gone at once, without a goodbye."""
-
-    kind: Literal["host-lost"]
-    host: Word
-
-
-class LinkCut(Part):
-    """Packets from one host to another are dropped outside both; connections that stand, too."""
-
-    kind: Literal["link-cut"]
-    source: Word
-    destination: Word | Literal["everywhere"]
-    port: int | None = Field(default=None, ge=1, le=65535)
-    one_way: bool = False
-
-
-class MembersCut(Part):
-    """Database members cut from each other, but not from their clients."""
-
-    kind: Literal["members-cut"]
-    host: Word
-    """The member that stands alone."""
-
-
-Fault = Annotated[
-    ProcessKilled | ProcessStopped | HostFrozen | HostLost | LinkCut | MembersCut, Field(discriminator="kind")
-]
-
-
 class Phase(Part):
-    """Faults that begin together, and how long they last before the next phase or the undo."""
+    """Faults that begin together, and how long they last before the next phase or the undo.
+
+    Phases follow each other and add up: everything is undone at the end of all, the last fault first.
+    """
 
     faults: tuple[Fault, ...] = Field(min_length=1)
     hold_s: Seconds = 8.0
@@ -125,3 +71,16 @@ class Drill(Part):
     objectives: Objectives
     settle_s: Seconds = 60.0
     """How long the estate may need to be whole again after the undo."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Every fault, in the order in which they begin."""
+        return tuple(fault for phase in self.method for fault in phase.faults)
+
+    @model_validator(mode="after")
+    def _each_fault_once(self) -> Drill:
+        targets = [fault.target for fault in self.faults]
+        twice = sorted({t for t in targets if targets.count(t) > 1})
+        if twice:
+            raise ValueError(f"the same fault twice: {'; '.join(twice)}")
+        return self

@@ -44,15 +44,17 @@ def felt(
 ) -> Felt:
     """What clients felt of a fault at `fault` (seconds). `broken`: whose answers do not count as recovered.
 
-    Without `broken` (the way is the same before and after) the first write counts that was begun after the
-    last trouble within the drill; so a fault that takes a moment to bite is not called over before it began.
+    Without any `broken` that answered before (the way is the same before and after) the first write counts
+    that was begun after the last trouble within the drill; so a fault that takes a moment to bite is not
+    called over before it began.
     """
     writes = sorted((op for op in history if op.kind in WRITES), key=lambda op: op.ended)
     good = [op for op in writes if op.outcome == "ok"]
     before = [op.ended for op in good if op.ended <= fault]
     later = [op for op in writes if op.ended > fault]
     trouble = [op.began for op in later if op.outcome != "ok" or _wait(op) > limit]
-    since = fault if broken else max([fault, *trouble])
+    answered = {op.member for op in good if op.ended <= fault}
+    since = fault if answered & frozenset(broken) else max([fault, *trouble])
     after = [op for op in good if op.began >= since and op.member not in broken]
     first = min((op.ended for op in after), default=None)
     return Felt(

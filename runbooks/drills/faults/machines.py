@@ -12,7 +12,7 @@ from runbooks.drills.faults.tool import Tool
 
 if TYPE_CHECKING:
     from runbooks.drills.faults.tool import Order, Place
-    from runbooks.drills.model import HostFrozen, HostLost
+    from runbooks.drills.kinds import HostFrozen, HostLost
 
 
 def _frozen_order(fault: HostFrozen, _place: Place) -> Order:

@@ -1,158 +1,173 @@
-"""Faults of the network: packets dropped in the lab's routers, in a table of the drill's own.
-
-The table stands before the fabric's own rules and knows no state, so connections that stand are cut as well.
-"""
+"""Faults of the network: packets dropped in the lab's routers, where no host can see or mend it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.drivers.lab.commands import run
-from infra.drivers.lab.fabric import in_router
-from infra.drivers.lab.names import qualified
-from infra.errors import BadInputError, YiyunError
+from infra.drivers.lab.hosts import run_in_host
 from infra.estate.addresses import host_addresses
 from infra.estate.plan import network_of
+from infra.services.platform import LINE_GATEWAY
+from runbooks.drills.faults.tables import (
+    absent,
+    cut,
+    drop_rules,
+    met,
+    order_in,
+    port_matches,
+    present,
+    remove,
+)
+from runbooks.drills.faults.targets import link_directions, member_directions, port_numbers, tunnel_ends
 from runbooks.drills.faults.tool import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from infra.estate.model import Estate
     from runbooks.drills.faults.tool import Order, Place
-    from runbooks.drills.model import LinkCut, MembersCut
+    from runbooks.drills.kinds import DnsGone, LineCut, LinkCut, LinkPoor, MembersCut, QuorumCut
 
-TABLE = "yiyun_drill"
-BEFORE_THE_FABRIC = -300
-Direction = tuple[str, str]
-"""(source address, destination address); an empty one is any."""
+DNS = 53
+LOOKUP = """
+import socket, sys
+query = bytes.fromhex("1234 0100 0001 0000 0000 0000 02 7979 00 0001 0001")
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(0.5)
+    try:
+        asking.sendto(query, (sys.argv[1], 53))
+        asking.recv(512)
+    except OSError:
+        pass
+"""
+"""One question for an address (RFC 1035) to the name server given, whoever that is."""
+
+
+def _router(place: Place, host: str) -> str:
+    return network_of(place.estate, place.estate.host(host))
 
 
 def _link_cut_order(fault: LinkCut, place: Place) -> Order:
-    return _order(fault.kind, place, fault.source, fault.destination, str(fault.port or ""))
+    names = (fault.source, fault.destination, *map(str, port_numbers(fault)))
+    return order_in(fault.kind, place, _router(place, fault.source), *names)
 
 
 def _link_cut_inject(fault: LinkCut, place: Place) -> None:
-    directions = link_directions(place.estate, fault)
-    _install(place, _link_cut_order(fault, place), drop_rules(directions, fault.port))
+    directions = link_directions(place.estate, fault.source, fault.destination)
+    if fault.one_way:
+        directions = directions[:1]
+    cut(place, _link_cut_order(fault, place), drop_rules(directions, port_matches(port_numbers(fault))))
 
 
 def _link_cut_bites(fault: LinkCut, place: Place) -> bool:
-    return _present(place, _link_cut_order(fault, place))
+    return present(_link_cut_order(fault, place), place)
 
 
-def _link_cut_undo(order: Order, place: Place) -> None:
-    _remove(place, order)
+LINK_CUT = Tool(_link_cut_order, _link_cut_inject, _link_cut_bites, remove, absent)
+"""A link between two hosts, or between one and everybody; both ways or one; all of it or some ports."""
 
 
-def _link_cut_is_undone(order: Order, place: Place) -> bool:
-    return not _present(place, order)
+def _link_poor_order(fault: LinkPoor, place: Place) -> Order:
+    return order_in(fault.kind, place, _router(place, fault.source), fault.source, fault.destination)
 
 
-LINK_CUT = Tool(_link_cut_order, _link_cut_inject, _link_cut_bites, _link_cut_undo, _link_cut_is_undone)
-"""A link between two hosts, or between one and everybody; both ways or one."""
+def _link_poor_inject(fault: LinkPoor, place: Place) -> None:
+    directions = link_directions(place.estate, fault.source, fault.destination)
+    cut(place, _link_poor_order(fault, place), drop_rules(directions, poor_matches(fault)))
+
+
+def _link_poor_bites(fault: LinkPoor, place: Place) -> bool:
+    return present(_link_poor_order(fault, place), place)
+
+
+LINK_POOR = Tool(_link_poor_order, _link_poor_inject, _link_poor_bites, remove, absent)
+"""A link that loses packets by chance, or all that exceeds a rate. (No delay: this kernel has no netem.)"""
+
+
+def poor_matches(fault: LinkPoor) -> list[str]:
+    """Matches of the packets that a poor link loses. Pure."""
+    loss = [] if fault.loss_percent is None else [f"numgen random mod 100 < {fault.loss_percent}"]
+    thin = [] if fault.kbytes_s is None else [f"limit rate over {fault.kbytes_s} kbytes/second"]
+    return loss + thin
 
 
 def _member_alone_order(fault: MembersCut, place: Place) -> Order:
-    return _order(fault.kind, place, fault.host, "members")
+    return order_in(fault.kind, place, _router(place, fault.host), fault.host)
 
 
 def _member_alone_inject(fault: MembersCut, place: Place) -> None:
-    addresses = host_addresses(place.estate)
-    own = str(addresses[fault.host])
-    others = [str(addresses[h.name]) for h in place.estate.hosts_with("db") if h.name != fault.host]
-    directions = [pair for other in others for pair in ((own, other), (other, own))]
-    _install(place, _member_alone_order(fault, place), drop_rules(directions, None))
+    directions = member_directions(place.estate, fault.host)
+    cut(place, _member_alone_order(fault, place), drop_rules(directions))
 
 
 def _member_alone_bites(fault: MembersCut, place: Place) -> bool:
-    return _present(place, _member_alone_order(fault, place))
+    return present(_member_alone_order(fault, place), place)
 
 
-def _member_alone_undo(order: Order, place: Place) -> None:
-    _remove(place, order)
-
-
-def _member_alone_is_undone(order: Order, place: Place) -> bool:
-    return not _present(place, order)
-
-
-MEMBER_ALONE = Tool(
-    _member_alone_order,
-    _member_alone_inject,
-    _member_alone_bites,
-    _member_alone_undo,
-    _member_alone_is_undone,
-)
+MEMBER_ALONE = Tool(_member_alone_order, _member_alone_inject, _member_alone_bites, remove, absent)
 """One database member cut from the others, while its clients still reach it."""
 
 
-def link_directions(estate: Estate, fault: LinkCut) -> list[Direction]:
-    """What a cut link drops. Pure. Raises BadInputError for hosts of two networks: the tunnel hides them."""
-    addresses = host_addresses(estate)
-    source = str(addresses[fault.source])
-    if fault.destination == "everywhere":
-        target = ""
-    else:
-        ends = [network_of(estate, estate.host(name)) for name in (fault.source, fault.destination)]
-        if ends[0] != ends[1]:
-            raise BadInputError(
-                f"{fault.source} and {fault.destination} stand in two networks, the line is between them",
-                hint="cut the line, or a host from everywhere",
-            )
-        target = str(addresses[fault.destination])
-    there = (source, target)
-    return [there] if fault.one_way else [there, (target, source)]
+def _quorum_order(fault: QuorumCut, place: Place) -> Order:
+    return order_in(fault.kind, place, _router(place, place.estate.hosts_with("db")[0].name))
 
 
-def drop_rules(directions: Iterable[Direction], port: int | None) -> list[str]:
-    """Rules of nftables that drop and count. `port`: the destination's, or an answer's source. Pure."""
-    return [
-        " ".join([*_ends(source, target), *match, "counter drop"])
-        for source, target in directions
-        for match in _ports(port)
-    ]
+def _quorum_inject(fault: QuorumCut, place: Place) -> None:
+    cut(place, _quorum_order(fault, place), drop_rules(member_directions(place.estate)))
 
 
-def table_of(name: str, rules: Iterable[str]) -> str:
-    """One `nft -f` transaction that makes the table anew. Pure."""
-    hook = f"type filter hook forward priority {BEFORE_THE_FABRIC}; policy accept;"
-    lines = [f"table inet {name}", f"delete table inet {name}", f"table inet {name} {{", "chain cut {", hook]
-    return "\n".join([*lines, *rules, "}", "}", ""])
+def _quorum_bites(fault: QuorumCut, place: Place) -> bool:
+    return present(_quorum_order(fault, place), place)
 
 
-def _ends(source: str, target: str) -> Iterator[str]:
-    if source:
-        yield f"ip saddr {source}"
-    if target:
-        yield f"ip daddr {target}"
+QUORUM_CUT = Tool(_quorum_order, _quorum_inject, _quorum_bites, remove, absent)
+"""Every database member cut from every other, while all clients still reach all members."""
 
 
-def _ports(port: int | None) -> list[list[str]]:
-    return [[]] if port is None else [[f"tcp dport {port}"], [f"tcp sport {port}"]]
+def _line_order(fault: LineCut, place: Place) -> Order:
+    line = place.estate.line
+    peer = line.peer if line else ""
+    return order_in(fault.kind, place, _router(place, peer), fault.gateway)
 
 
-def _order(kind: str, place: Place, host: str, *more: str) -> Order:
-    router = network_of(place.estate, place.estate.host(host))
-    name = "_".join([TABLE, place.mark, host, *filter(None, more)]).replace("-", "_")
-    return {"kind": kind, "router": router, "table": name}
+def _line_inject(fault: LineCut, place: Place) -> None:
+    """At the premises' own router, where tunnel packets still show which gateway they are for."""
+    port = LINE_GATEWAY.port("wireguard").number
+    ends = tunnel_ends(place.estate, fault.gateway)
+    rules = drop_rules([("", end) for end in ends], [f"udp dport {port}"])
+    rules += drop_rules([(end, "") for end in ends], [f"udp sport {port}"])
+    cut(place, _line_order(fault, place), rules)
 
 
-def _install(place: Place, order: Order, rules: list[str]) -> None:
-    in_router(
-        place.paths.estate, str(order["router"]), ["nft", "-f", "-"], table_of(str(order["table"]), rules)
-    )
+def _line_bites(fault: LineCut, place: Place) -> bool:
+    return present(_line_order(fault, place), place)
 
 
-def _present(place: Place, order: Order) -> bool:
-    return (
-        f"table inet {order['table']}"
-        in in_router(place.paths.estate, str(order["router"]), ["nft", "list", "tables"]).splitlines()
-    )
+LINE_CUT = Tool(_line_order, _line_inject, _line_bites, remove, absent)
+"""Tunnel packets between the premises and one gateway, or all; everything else of both ends goes on."""
 
 
-def _remove(place: Place, order: Order) -> None:
-    argv = ["ip", "netns", "exec", qualified(place.paths.estate, str(order["router"])), "nft"]
-    done = run([*argv, "delete", "table", "inet", str(order["table"])], check=False)
-    if done.returncode != 0 and _present(place, order):
-        raise YiyunError(f"a cut stays: {done.stderr.strip()}", hint="yiyun lab up puts the fabric right")
+def _dns_order(fault: DnsGone, place: Place) -> Order:
+    return order_in(fault.kind, place, _router(place, fault.host), fault.host)
+
+
+def _dns_inject(fault: DnsGone, place: Place) -> None:
+    own = str(host_addresses(place.estate)[fault.host])
+    matches = [f"{protocol} dport {DNS}" for protocol in ("udp", "tcp")]
+    answers = [f"{protocol} sport {DNS}" for protocol in ("udp", "tcp")]
+    rules = drop_rules([(own, "")], matches) + drop_rules([("", own)], answers)
+    cut(place, _dns_order(fault, place), rules)
+
+
+def _dns_bites(fault: DnsGone, place: Place) -> bool:
+    """A real question of the host, to a neighbour, must have been dropped."""
+    addresses = host_addresses(place.estate)
+    near = [h for h in place.estate.hosts if _router(place, h.name) == _router(place, fault.host)]
+    neighbour = next((str(addresses[h.name]) for h in near if h.name != fault.host), "198.51.100.53")
+    run_in_host(place.paths, fault.host, ["python3", "-c", LOOKUP, neighbour])
+    return met(place, _dns_order(fault, place)) > 0
+
+
+DNS_GONE = Tool(_dns_order, _dns_inject, _dns_bites, remove, absent)
+"""Port 53 of a host's way out is dropped.
+
+In a lab nothing depends on it: hosts have their names from /etc/hosts and no name server. The drill shows
+just that; where a provider's name server is in use, its absence is what an owner sees.
+"""

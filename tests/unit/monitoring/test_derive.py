@@ -13,6 +13,7 @@ from infra.services.monitoring import MONITORED_ROLES
 from monitoring.catalogue import alert_files, item_keys, template_files, with_keys, with_ports
 from monitoring.derive import desired, psk
 from monitoring.model import MARK
+from runbooks.drills.catalogue import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,8 @@ def test_every_alert_has_a_page_that_says_what_to_do(alert) -> None:
 
 
 def test_no_page_is_for_nothing() -> None:
-    used = {a.runbook for a in alert_files()} | {"monitoring-silent"}
+    rehearsed = {drill.procedure for drill in shipped().values()}
+    used = {a.runbook for a in alert_files()} | {"monitoring-silent"} | rehearsed
     assert {p.stem for p in PAGES.glob("*.md")} == used
 
 

@@ -32,7 +32,7 @@ DRILL = Drill.model_validate(
                 ],
                 "hold_s": 1,
             },
-            {"faults": [{"kind": "link-cut", "source": "app-2", "destination": "db-2", "port": 3306}]},
+            {"faults": [{"kind": "link-cut", "source": "app-2", "destination": "db-2", "ports": [3306]}]},
         ],
         "objectives": {"rto_s": 1.5},
         "settle_s": 0.05,

@@ -46,6 +46,11 @@ def test_where_the_way_stays_the_same_recovery_begins_after_the_last_trouble() -
     assert felt(SWITCH, 10.0).rto == pytest.approx(0.42)
 
 
+def test_whoever_never_answered_does_not_make_the_way_another_one() -> None:
+    """A host that is broken but is no member: an answer before it bites is no recovery."""
+    assert felt(SWITCH, 10.0, broken={"app-1"}).rto == pytest.approx(0.42)
+
+
 def test_a_write_begun_before_the_fault_proves_nothing() -> None:
     assert felt([write(1, 9.99, 10.5, member="db-2")], 10.0, broken={"db-1"}).rto is None
 
