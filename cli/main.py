@@ -15,6 +15,7 @@ from cli.verbs import (
     drift,
     drill,
     drill_plan,
+    drill_report,
     estate_file,
     host,
     lab,
@@ -49,6 +50,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(lab.app, name="lab")
 app.add_typer(bundle.app, name="bundle")
 drill_plan.add_to(drill.app)
+drill_report.add_to(drill.app)
 app.add_typer(drill.app, name="drill")
 app.add_typer(host.app, name="host")
 app.add_typer(monitor.app, name="monitor")

@@ -97,7 +97,7 @@ def problems(zabbix: Zabbix) -> list[dict[str, Any]]:
 
 
 def events_since(estate: Estate, paths: EstatePaths, since: float) -> list[dict[str, str]]:
-    """Problems that were opened from `since` (Unix seconds) on: `clock`, `ns`, `name`, and the `host` of each.
+    """Problems that were opened from `since` (Unix seconds) on: `clock`, `ns`, `name` and `host` of each.
 
     Raises YiyunError when the monitoring does not answer.
     """

@@ -11,12 +11,16 @@ from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, YesOption, confirm, reporting
 from cli.verbs.drill_plan import write_picture
+from cli.verbs.drill_report import published_fields, say_published
 from cli.verbs.look import must_be_deployed
 from infra.engine.lock import estate_lock
 from infra.errors import RefusedError
-from runbooks.drills.catalogue import find_drill, shipped
-from runbooks.drills.conduct import conduct, folders, resume, summary, verdict_of
+from runbooks.drills.about import People, whoever_runs_this
+from runbooks.drills.catalogue import as_text, find_drill, shipped
+from runbooks.drills.conduct import conduct, resume, summary
+from runbooks.drills.folder import folders
 from runbooks.drills.ran import ran
+from runbooks.drills.reports.publish import KEY, publish
 
 NOT_PASSED = 1
 
@@ -48,11 +52,36 @@ def list_drills(
         report.say(table)
 
 
+@app.command("show")
+def show_drill(
+    drill: DrillArgument,
+    estate: EstateOption = "lab",
+    json_output: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """A drill as it would be run: hypothesis, method, objectives, and what its runs here showed."""
+    with reporting("drill show", estate, json_output, quiet) as report:
+        report.load()
+        wanted = find_drill(drill)
+        runs = [r for r in ran(report.paths) if r.drill == wanted.name]
+        report.fields |= {
+            "drill": wanted.model_dump(mode="json"),
+            "runs": len(runs),
+            "last": runs[-1].model_dump(mode="json") if runs else None,
+        }
+        report.say(as_text(wanted))
+        last = f"last {runs[-1].verdict}, RTO {runs[-1].rto_s} s, {runs[-1].at:%Y-%m-%d}" if runs else ""
+        report.say(f"{len(runs)} runs on this estate{'; ' + last if last else ''}")
+
+
 @app.command("run")
 def run(
     drill: DrillArgument,
     estate: EstateOption = "lab",
     seed: Annotated[int | None, typer.Option(help="What the workload is drawn from; printed.")] = None,
+    operator: Annotated[str, typer.Option(help="Who runs it, for the report; default: you.")] = "",
+    approver: Annotated[str, typer.Option(help="Who allowed it, for the report.")] = "",
+    observer: Annotated[str, typer.Option(help="Who watches, for the report.")] = "",
     yes: YesOption = False,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -69,12 +98,17 @@ def run(
             )
         confirm(report, f"Run {wanted.name} on {loaded.estate}: {wanted.title.en}?", yes=yes, destroys=True)
         chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
+        people = People(operator or whoever_runs_this(), approver, observer)
         with report.progress() as progress, estate_lock(report.paths, "drill run", progress):
-            folder, verdict = conduct(wanted, loaded, report.paths, chosen, progress)
+            folder, verdict = conduct(wanted, loaded, report.paths, chosen, people, progress)
+            progress("writing the report")
+            published = publish(folder, report.paths, KEY.private())
         report.fields |= {"drill": wanted.name, "seed": chosen, "evidence": str(folder.path)} | summary(
             verdict
         )
+        report.fields |= published_fields(folder, published)
         _say(report, wanted.name, report.fields)
+        say_published(report, folder, published)
         report.exit_code = 0 if verdict.word == "passed" else NOT_PASSED
 
 
@@ -105,7 +139,7 @@ def history(
     with reporting("drill history", estate, json_output, quiet) as report:
         report.load()
         kept = [f for f in folders(report.paths) if f.drill.exists() and f.journal.exists()]
-        found = [{"evidence": f.path.name} | summary(verdict_of(f)) for f in kept]
+        found = [{"evidence": f.path.name} | summary(f.verdict()) for f in kept]
         report.fields["drills"] = found
         if picture is not None:
             report.fields["picture"] = write_picture(ran(report.paths), picture, language)

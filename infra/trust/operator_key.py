@@ -1,4 +1,4 @@
-"""The operator's own Ed25519 signing keys: not of one estate, so that removing a lab does not take them along.
+"""The operator's own Ed25519 signing keys: not of one estate, so that removing a lab leaves them.
 
 A public key is written `ed25519:BASE64`, as it is printed, pinned and given by `--key`.
 """
@@ -57,9 +57,7 @@ class OperatorKey:
         return key
 
     def _no_key(self, path: Path) -> YiyunError:
-        return YiyunError(
-            "this is not an Ed25519 private key", hint=f"see {self.variable}", where=str(path)
-        )
+        return YiyunError("this is not an Ed25519 private key", hint=f"see {self.variable}", where=str(path))
 
 
 def key_text(key: Ed25519PublicKey) -> str:

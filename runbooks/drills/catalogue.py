@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,16 @@ def find_drill(word: str) -> Drill:
     if word not in drills:
         raise BadInputError(f"no drill {word}", hint=f"one of {', '.join(drills)}; or a file ending in .yaml")
     return drills[word]
+
+
+def as_text(drill: Drill) -> str:
+    """A drill as its file would have it."""
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 100
+    yaml.dump(drill.model_dump(mode="json", exclude_none=True), text)
+    return text.getvalue()
 
 
 def read_drill(path: Path | Traversable) -> Drill:

@@ -167,6 +167,7 @@ def summary(verdict: Verdict) -> dict[str, object]:
         "reasons": [str(reason) for reason in verdict.reasons],
         "rto_s": None if felt is None or felt.rto is None else round(felt.rto, 3),
         "full_strength_s": None if verdict.full_strength is None else round(verdict.full_strength, 1),
+        "rpo_s": round(verdict.rpo, 3),
         "acknowledged": findings.acknowledged,
         "lost": findings.count("lost"),
         "indeterminate": findings.unknown,

@@ -62,7 +62,7 @@ class Folder:
 
     @property
     def about(self) -> Path:
-        """Of which estate, its versions and configuration, who ran it, and which layers could not be asked."""
+        """Of which estate, its versions and configuration, who ran it, and who could not be asked."""
         return self.path / "about.json"
 
     @property

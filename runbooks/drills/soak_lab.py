@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra.errors import YiyunError
+from runbooks.drills.about import People, whoever_runs_this
 from runbooks.drills.catalogue import find_drill
 from runbooks.drills.conduct import conduct
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.ground import LabGround
 from runbooks.drills.ran import Ran, read_ran
+from runbooks.drills.reports.publish import KEY, sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +56,9 @@ class LabHands:
     def run(self, draw: Draw) -> Ran:
         """Run one drill. Raises YiyunError."""
         self.progress(f"drill {draw.number}: {draw.drill}")
-        folder, _ = conduct(find_drill(draw.drill), self.estate, self.paths, draw.seed, self.progress)
+        people = People(whoever_runs_this())
+        folder, _ = conduct(find_drill(draw.drill), self.estate, self.paths, draw.seed, people, self.progress)
+        sign(folder, self.paths, KEY.private())
         return read_ran(folder)
 
     def keep(self, result: Result) -> None:

@@ -66,7 +66,9 @@ def build_folder(estate: Estate, target: Path, progress: Progress, *, archive: b
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     version = next(p.version for p in parts if p.kind == "control")
     files = described(half, details)
-    lock = OfflineLock(yiyun=version, made=made, signer=key_text(key.public_key()), parts=tuple(parts), files=files)
+    lock = OfflineLock(
+        yiyun=version, made=made, signer=key_text(key.public_key()), parts=tuple(parts), files=files
+    )
     # One line a value, keys sorted: control/install reads it with awk.
     (half / LOCK).write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
     sign(half, key)

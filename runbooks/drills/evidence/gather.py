@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from runbooks.drills.evidence.observers import Sighting
 
 MEMBER_QUERY = """SELECT UNIX_TIMESTAMP(LOGGED), ERROR_CODE, REPLACE(DATA, '\\n', ' ')
-FROM performance_schema.error_log WHERE SUBSYSTEM = 'Repl' AND UNIX_TIMESTAMP(LOGGED) >= {since:.3f} ORDER BY LOGGED"""
+FROM performance_schema.error_log
+WHERE SUBSYSTEM = 'Repl' AND UNIX_TIMESTAMP(LOGGED) >= {since:.3f} ORDER BY LOGGED"""
 
 
 def gather(estate: Estate, paths: EstatePaths, since: float) -> tuple[list[Sighting], list[str]]:

@@ -1,8 +1,8 @@
-"""What each layer saw of a drill, in its own words and by its own clock. Pure, but for `collected`.
+"""What each layer saw of a drill, in its own words and by its own clock. Pure.
 
-Layers: `router` (HAProxy's health checks), `member` (MySQL's own error log), `alert` (problems of Zabbix). Their
-times are wall clocks; `Clock` turns them into the controller's monotonic seconds, so that a timeline has one
-axis. In a lab all hosts share the controller's clock; elsewhere their offset adds to the figures.
+Layers: `router` (HAProxy's health checks), `member` (MySQL's own error log), `alert` (problems of Zabbix).
+Their times are wall clocks; `Clock` turns them into the controller's monotonic seconds, so that a timeline
+has one axis. In a lab all hosts share the controller's clock; elsewhere their offset adds to the figures.
 """
 
 from __future__ import annotations
@@ -27,21 +27,11 @@ Layer = Literal["router", "member", "alert"]
 ROUTER_WORDS = re.compile(
     r"Server (?P<backend>[\w-]+)/(?P<subject>[\w-]+) is (?P<word>DOWN|UP)\b(?P<rest>[^.]*)"
 )
-"""HAProxy 3.0–3.2: `Server writer/db-1 is DOWN, reason: Layer4 timeout, check duration: 100ms. 2 active …`."""
+"""HAProxy 3.0 to 3.2: `Server writer/db-1 is DOWN, reason: Layer4 timeout, check duration: 100ms. 2 …`."""
 MEMBER_CODES = frozenset(
-    {
-        "MY-011493",
-        "MY-011494",
-        "MY-011498",
-        "MY-011499",
-        "MY-011501",
-        "MY-011503",
-        "MY-011505",
-        "MY-011507",
-        "MY-013467",
-    }
+    f"MY-{number:06d}" for number in (11493, 11494, 11498, 11499, 11501, 11503, 11505, 11507, 13467)
 )
-"""MySQL's group: member unreachable, reachable, majority lost, blocked, left, removed, left by itself (9.7)."""
+"""MySQL's group: member unreachable, reachable, majority lost, blocked, left, removed, left by itself."""
 
 
 class Sighting(BaseModel):

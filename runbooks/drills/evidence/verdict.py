@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runbooks.drills.evidence.observers import Clock, Sighting
     from runbooks.drills.evidence.timing import Felt
     from runbooks.drills.journal import Event
-    from runbooks.drills.model import Drill
+    from runbooks.drills.model import Drill, Objectives
 
 Word = Literal["passed", "failed", "void", "aborted"]
 CLOCK_TOLERANCE_S = 0.5
@@ -81,6 +81,8 @@ class Verdict:
     """None when no fault was begun."""
     full_strength: float | None
     """Seconds from the fault until the hypothesis held again; None when it did not."""
+    rpo: float = 0.0
+    """How far back acknowledged writes are missing, in seconds before the fault; 0 when none is."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -100,10 +102,9 @@ def judge(evidence: Evidence) -> Verdict:
     )
     if any(violation.fault != "diverged" for violation in findings.violations):
         worst_first = worst_first[-1:]
-    for word, reasons in worst_first:
-        if reasons:
-            return Verdict(word, reasons, findings, seen, _full_strength(evidence.events, begun))
-    return Verdict("passed", (), findings, seen, _full_strength(evidence.events, begun))
+    word, reasons = next((told for told in worst_first if told[1]), ("passed", ()))
+    whole = _full_strength(evidence.events, begun)
+    return Verdict(word, reasons, findings, seen, whole, _rpo(findings, begun))
 
 
 def _void(evidence: Evidence, begun: float | None) -> Iterator[Reason]:
@@ -142,33 +143,44 @@ def _other_trouble(evidence: Evidence, clock: Clock, begun: float) -> Iterator[R
 
 
 def _failed(evidence: Evidence, findings: Findings, seen: Felt | None) -> Iterator[Reason]:
-    wanted = evidence.drill.objectives
-    if seen is None or seen.rto is None:
-        yield Reason("not-served")
-    elif seen.rto > wanted.rto_s:
-        yield Reason("too-slow", {"rto": f"{seen.rto:.2f}", "wanted": f"{wanted.rto_s:.2f}"})
-    if seen is not None and wanted.failed is not None and seen.failed > wanted.failed:
-        yield Reason("failed-requests", {"count": str(seen.failed), "wanted": str(wanted.failed)})
-    added = None if seen is None else seen.added_p99
-    if wanted.added_p99_s is not None and added is not None and added > wanted.added_p99_s:
-        yield Reason("added-p99", {"added": f"{added:.2f}", "wanted": f"{wanted.added_p99_s:.2f}"})
+    yield from _missed(evidence.drill.objectives, seen)
     for event in named(evidence.events, "collected"):
         if event["operations"] != len(evidence.history):
             made, kept = str(event["operations"]), str(len(evidence.history))
             yield Reason("evidence-short", {"made": made, "kept": kept})
     for violation in findings.violations:
         yield Reason("violation", {"fault": violation.fault, "text": violation.text})
+    undone = [e["order"] for e in named(evidence.events, "undone")]
     for event in named(evidence.events, "not-undone"):
-        if event["order"] not in [e["order"] for e in named(evidence.events, "undone")]:
+        if event["order"] not in undone:
             yield Reason("not-undone", {"reason": str(event["reason"])})
     for probe in _last_look(evidence.events):
         if not probe["holds"]:
             yield Reason("not-whole", {"probe": probe["probe"], "text": probe["text"]})
 
 
+def _missed(wanted: Objectives, seen: Felt | None) -> Iterator[Reason]:
+    """Objectives that what the clients felt does not meet."""
+    if seen is None or seen.rto is None:
+        yield Reason("not-served")
+        return
+    if seen.rto > wanted.rto_s:
+        yield Reason("too-slow", {"rto": f"{seen.rto:.2f}", "wanted": f"{wanted.rto_s:.2f}"})
+    if wanted.failed is not None and seen.failed > wanted.failed:
+        yield Reason("failed-requests", {"count": str(seen.failed), "wanted": str(wanted.failed)})
+    added = seen.added_p99
+    if wanted.added_p99_s is not None and added is not None and added > wanted.added_p99_s:
+        yield Reason("added-p99", {"added": f"{added:.2f}", "wanted": f"{wanted.added_p99_s:.2f}"})
+
+
 def _last_look(events: Sequence[Event]) -> list[dict[str, str]]:
     after = [event for event in named(events, "observed") if event["when"] == "after"]
     return after[-1]["probes"] if after else [{"probe": "hypothesis", "holds": "", "text": "nobody looked"}]
+
+
+def _rpo(findings: Findings, begun: float | None) -> float:
+    lost = [v.at for v in findings.violations if v.fault == "lost" and v.at is not None]
+    return max(0.0, begun - min(lost)) if lost and begun is not None else 0.0
 
 
 def _full_strength(events: Sequence[Event], begun: float | None) -> float | None:

@@ -41,7 +41,7 @@ LIMITS = {
 def compose(
     evidence: Evidence, verdict: Verdict, about: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    """The report. `about`: as `drills.about` has it, with `seq` and `prev_sha256`. `files`: name → content."""
+    """The report. `about`: as `drills.about` has it, with its place in the chain. `files`: name → content."""
     fault = _fault(evidence.events)
     began = named(evidence.events, "began")
     return {
@@ -103,7 +103,7 @@ def result(verdict: Verdict) -> dict[str, Any]:
             "p50": _rounded(quantile(gaps, 0.5) if gaps else None),
             "max": _rounded(gaps[-1] if gaps else None),
         },
-        "rpo": {"lost": findings.count("lost")},
+        "rpo": {"lost": findings.count("lost"), "seconds": round(verdict.rpo, 3)},
         "acknowledged": findings.acknowledged,
         "failed": findings.failed,
         "unknown": findings.unknown,

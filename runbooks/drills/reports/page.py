@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,7 @@ def template_text(name: str) -> str:
 
 
 def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
+    """Names of the template that speak the language."""
     translate = translations(language).gettext
 
     def said(table: Mapping[str, str], code: str, values: Mapping[str, str] | None = None) -> str:
@@ -71,18 +72,24 @@ def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "title": report["drill"]["title"][language],
         "shape": SHAPES[report["result"]["verdict"]],
         "verdict_word": said(VERDICTS, report["result"]["verdict"]),
-        "seconds": lambda value: "—" if value is None else f"{value:.2f} s",
-        "moment": lambda kind: said(MOMENTS, kind),
-        "fault_word": lambda kind: said(FAULTS, kind),
-        "claim": lambda code: said(CLAIMS, code),
-        "words": lambda item: item[language],
+        "seconds": _seconds,
+        "moment": partial(said, MOMENTS),
+        "fault_word": partial(said, FAULTS),
+        "claim": partial(said, CLAIMS),
         "reasons": [said(REASONS, d["code"], d["values"]) for d in report["deviations"]],
         "limit_lines": [said(LIMITS, d["code"], d["values"]) for d in report["limits"]],
         "seen": [row for row in report["timeline"] if row["kind"] in {"seen", "alert"}],
-        "fields": lambda fault: {
-            k: v for k, v in fault.items() if k != "kind" and v not in (None, False, "")
-        },
+        "fields": _fields,
     }
+
+
+def _seconds(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f} s"
+
+
+def _fields(fault: Mapping[str, Any]) -> dict[str, Any]:
+    """A fault's parameters that say something."""
+    return {name: value for name, value in fault.items() if name != "kind" and value}
 
 
 @cache

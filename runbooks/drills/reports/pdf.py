@@ -1,7 +1,7 @@
 """A report as PDF, from the same `<main>` as the page, with the report and its seal attached.
 
-Both attachments lie in the file as they are (uncompressed), so that the seal has its room and a reader can take
-the report out by any PDF viewer.
+Both attachments lie in the file as they are (uncompressed), so that the seal has its room and a reader can
+take the report out by any PDF viewer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Make a drill's report from its folder: signed, linked to the one before, as JSON, pages and PDFs beside it."""
+"""Make a drill's report from its folder: signed, linked to the one before, its pages and PDFs beside it."""
 
 from __future__ import annotations
 
@@ -47,10 +47,8 @@ def publish(folder: Folder, paths: EstatePaths, key: Ed25519PrivateKey) -> tuple
     could not be made. Raises RefusedReportError when the chain so far is not whole, BadInputError for
     evidence that is not.
     """
-    if not folder.report.exists():
-        _signed_report(folder, paths, key)
+    opened = sign(folder, paths, key)
     envelope = folder.report.read_bytes()
-    opened = unseal(envelope, key.public_key())
     troubles: list[str] = []
     for language in LANGUAGES:
         for format_, make in MAKERS.items():
@@ -87,7 +85,13 @@ def noted_head(paths: EstatePaths) -> Head | None:
         raise BadInputError(f"{note} cannot be read", hint="was it changed?", where=str(note)) from None
 
 
-def _signed_report(folder: Folder, paths: EstatePaths, key: Ed25519PrivateKey) -> None:
+def sign(folder: Folder, paths: EstatePaths, key: Ed25519PrivateKey) -> Opened:
+    """Sign the folder's report as the next of the chain, without pages; one that is there stays.
+
+    Raises as `publish` does.
+    """
+    if folder.report.exists():
+        return unseal(folder.report.read_bytes(), key.public_key())
     previous = chain_head(paths, key.public_key())
     evidence = folder.evidence()
     report = compose(evidence, judge(evidence), about_of(folder) | links_of(previous), folder.files())
@@ -96,6 +100,7 @@ def _signed_report(folder: Folder, paths: EstatePaths, key: Ed25519PrivateKey) -
     opened = unseal(envelope, key.public_key())
     note = {"seq": opened.report["seq"], "digest": opened.digest}
     write_private(paths.drills / "head.json", json.dumps(note).encode())
+    return opened
 
 
 def about_of(folder: Folder) -> dict[str, Any]:

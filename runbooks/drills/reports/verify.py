@@ -103,14 +103,18 @@ def _checked(path: Path, key: Ed25519PublicKey) -> Checked:
     try:
         data = path.read_bytes()
         opened = check_page(data, key)[0] if is_page(data) else unseal(data, key)
-        beside = path.with_name(REPORT_NAME)
-        if beside != path and beside.exists() and unseal(beside.read_bytes(), key).digest != opened.digest:
-            raise RefusedReportError("pairing", f"shows another report than {REPORT_NAME} beside it")
+        _of_the_report_beside(path, opened, key)
         return Checked(path, opened, _evidence(Folder(path.parent), opened))
     except OSError as error:
         raise BadInputError(f"{path}: {error}", hint="can it be read?") from None
     except RefusedReportError as error:
         raise RefusedReportError(error.check, error.told, where=str(path)) from error
+
+
+def _of_the_report_beside(path: Path, opened: Opened, key: Ed25519PublicKey) -> None:
+    beside = path.with_name(REPORT_NAME)
+    if beside != path and beside.exists() and unseal(beside.read_bytes(), key).digest != opened.digest:
+        raise RefusedReportError("pairing", f"shows another report than {REPORT_NAME} beside it")
 
 
 def _evidence(folder: Folder, opened: Opened) -> Evidence:

@@ -1,4 +1,4 @@
-"""Reports in Chinese first, English second. Messages are Chinese; the .po file of a language translates them."""
+"""Reports in Chinese first, English second: messages are Chinese, a language's .po file translates them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import gettext
 import io
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from babel.core import Locale
-from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
@@ -48,7 +50,6 @@ FAULTS = {
     "link-cut": _("网络链路切断"),
     "members-cut": _("成员之间网络切断"),
     "quorum-cut": _("多数派被切断"),
-    "edge-cut": _("路由器与写节点之间切断"),
     "disk-full": _("磁盘写满"),
     "slow-disk": _("磁盘变慢"),
     "clock-moved": _("时钟偏移"),
@@ -57,6 +58,7 @@ FAULTS = {
     "dns-gone": _("域名解析失效"),
     "line-cut": _("专线切断"),
     "storage-refusing": _("对象存储拒绝服务"),
+    "link-poor": _("链路劣化"),
 }
 """Kinds of faults (`runbooks.drills.model`)."""
 
