@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.main import app
+from cli.verbs import drill_plan
+from runbooks.drills.ran import Ran
+from runbooks.drills.soak_lab import LabHands
+from tests.lab.harness import check_schema
 from tests.unit.cli.test_contract import result_of, yiyun
 from tests.unit.runbooks.test_conduct import evidence
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from runbooks.drills.soak import Draw, Result
 
 NAME = "mysql-writer-kill"
 
@@ -88,3 +95,48 @@ def test_a_soak_is_refused_before_anything_where_it_cannot_be(tmp_path: Path) ->
     assert code == 4
     assert "no result of a soak" in result["error"]["message"]
     assert json.loads(out.read_text(encoding="utf-8")) == []
+
+
+class Hands:
+    """An estate on which every drill passes, and the second one not."""
+
+    def __init__(self, _estate: object, _paths: object, out: Path, _progress: object) -> None:
+        self.lab = LabHands(None, None, out, print)  # type: ignore[arg-type]
+
+    def wait_until_whole(self, drill: str) -> None:
+        pass
+
+    def run(self, draw: Draw) -> Ran:
+        verdict = "failed" if draw.number == 2 else "passed"
+        found = {"drill": draw.drill, "at": datetime.now(UTC), "verdict": verdict, "seed": draw.seed}
+        return Ran.model_validate(found | {"rto_s": 0.4, "objective_rto_s": 1.5})
+
+    def keep(self, result: Result) -> None:
+        self.lab.keep(result)
+
+
+def test_a_soak_says_what_its_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("YIYUN_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(drill_plan, "LabHands", Hands)
+    monkeypatch.setattr(drill_plan, "must_be_deployed", lambda _report: None)
+    monkeypatch.setattr(drill_plan, "versions", lambda *_: {"mysql": "9.7.4"})
+    out = tmp_path / "soak.json"
+
+    def soaked(*more: str) -> dict:
+        words = ["drill", "soak", "--count", "3", "--drills", NAME, "--out", str(out), "--yes", "--json"]
+        app([*words, *more], standalone_mode=False)
+        result = json.loads(capsys.readouterr().out)
+        check_schema(result)
+        return result
+
+    first = soaked("--stop-on-failure", "--seed", "5")
+    assert (len(first["runs"]), first["stopped"], first["ok"]) == (2, "drill 2 failed", False)
+    file = json.loads(out.read_text(encoding="utf-8"))
+    assert file["runs"] == first["runs"]
+    assert file["versions"] == {"mysql": "9.7.4"}
+    again = soaked()
+    assert (again["seed"], len(again["runs"]), again["stopped"], again["ok"]) == (5, 3, "", False)
+    assert again["runs"][:2] == first["runs"]
+    assert again["summary"][NAME]["failed"] == 1

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.errors import RefusedError
+from infra.errors import RefusedError, YiyunError
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
 from runbooks.drills.catalogue import shipped
-from runbooks.drills.conduct import Folder, folders, refuse_unfinished, summary, verdict_of
+from runbooks.drills.conduct import Folder, folders, refuse_unfinished, resume, summary, verdict_of
 from runbooks.drills.evidence.history import Held, Operation
-from runbooks.drills.journal import Journal
+from runbooks.drills.journal import Journal, read_journal
 from runbooks.drills.roles import resolved
+from runbooks.drills.workloads.offered import OFFERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LAB = load_estate("lab")
@@ -80,6 +83,34 @@ def test_evidence_without_its_end_never_passes(tmp_path: Path) -> None:
     assert verdict_of(folder).word == "aborted"
     folder.held.unlink()
     assert verdict_of(folder).word != "passed"
+
+
+def offering(monkeypatch: pytest.MonkeyPatch, leave: Callable[..., None]) -> None:
+    offer = replace(OFFERS["platform"], leave=leave)
+    monkeypatch.setattr("runbooks.drills.conduct.OFFERS", {**OFFERS, "platform": offer})
+
+
+def test_what_a_workload_left_at_the_platform_goes_with_the_next_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = EstatePaths(LAB.estate, tmp_path)
+    folder = evidence(paths.root / "drills")
+    journal = Journal(folder.journal)
+    journal.note("load", kind="platform", total=0)
+    journal.close()
+
+    def cannot(*_: object) -> None:
+        raise YiyunError("no router has a writer")
+
+    calls: list[str] = []
+    offering(monkeypatch, cannot)
+    assert resume(LAB, paths, print) == []
+    offering(monkeypatch, lambda *_: calls.append("left"))
+    assert resume(LAB, paths, print) == [f"{folder.path.name}: what the platform workload made"]
+    assert resume(LAB, paths, print) == []
+    assert calls == ["left"], "once"
+    said = [(e.name, e.fields.get("reason")) for e in read_journal(folder.journal)][-2:]
+    assert said == [("not-cleared", "no router has a writer"), ("cleared", None)]
 
 
 def test_a_drill_that_is_not_undone_stands_in_the_way(tmp_path: Path) -> None:
