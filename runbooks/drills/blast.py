@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from runbooks.drills.evidence.timing import quantile
 from runbooks.drills.ran import by_drill, times
-from runbooks.drills.roles import hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,12 +29,21 @@ WORDS = {"update": "restarts", "replace": "replaces", "delete": "removes"}
 """Action → what it does to what it changes. What is created interrupts nothing."""
 QUIET = frozenset({"authorized_key", "security_group"})
 """Properties of a host that change without a restart."""
+BROKEN_FIELDS = ("host", "source", "gateway")
+"""Fields of faults that name what is broken."""
 ROLES = {
     "writer": "db",
     "other-member": "db",
+    "third-member": "db",
     "client": "app",
     "other-client": "app",
+    "backend": "app",
     "line-gateway": "gateway",
+    "other-gateway": "gateway",
+    "all": "gateway",
+    "ops": "ops",
+    "edge": "edge",
+    "premises": "hospital",
 }
 """A drill's word for a host (`roles.roles_now`) → the estate's role that such a host has."""
 
@@ -83,11 +91,17 @@ def blast_radius(
 BALANCER = "load balancer"
 
 
+def words_of(drill: Drill) -> frozenset[str]:
+    """Hosts, or words for hosts, that a drill's faults act on; none where a fault acts on something else."""
+    faults = [fault for phase in drill.method for fault in phase.faults]
+    return frozenset(str(getattr(f, field)) for f in faults for field in BROKEN_FIELDS if hasattr(f, field))
+
+
 def broken_roles(drill: Drill, estate: Estate) -> frozenset[str]:
     """Roles of the hosts that a drill breaks, whether it names hosts or looks them up when it begins."""
     roles = {host.name: frozenset(host.roles) for host in estate.hosts}
     found: frozenset[str] = frozenset()
-    for word in hit(drill):
+    for word in words_of(drill):
         found |= roles.get(word) or frozenset({ROLES[word]} if word in ROLES else ())
     return found
 

@@ -230,13 +230,13 @@ def end(process: subprocess.Popen[str]) -> None:
 def stored(platform: Platform, mysql: int) -> Held:
     """What the database holds, less what is not in the store, as the script for app hosts judges it."""
     data = sql(mysql, guests.HELD)
-    return guests.as_held("db-1", data, files(platform, "compare", data["rows"] or []))
+    return guests.as_held("db-1", data, damaged(platform, data["rows"] or []))
 
 
-def files(platform: Platform, verb: str, rows: list[list[str]]) -> list[str]:
+def damaged(platform: Platform, rows: list[list[str]]) -> list[str]:
     settings = platform.folder / "app.env"
-    settings.write_text(f"YIYUN_APP_ATTACHMENTS_FOLDER={platform.folder / 'attachments'}\n")
-    argv = [sys.executable, "-c", guests.FILES, str(settings), verb]
+    settings.write_text("".join(f"{k}={v}\n" for k, v in platform.environment.items()))
+    argv = [sys.executable, "-c", guests.FILES, str(settings), "0.1"]
     told = json.dumps([[key, digest] for _, _, key, digest in rows])
     return json.loads(subprocess.run(argv, input=told, capture_output=True, text=True, check=True).stdout)
 
@@ -277,9 +277,14 @@ def test_a_file_that_the_store_forgot_is_a_lost_write(
     end(process)
     history = read_history(tmp_path / "history.jsonl")
     assert check(history, [stored(platform, mysql)], 0).violations == ()
-    victim = next(p for p in (platform.folder / "attachments").rglob("*") if p.is_file())
-    victim.write_bytes(b"something else")
+    changed, gone, *_ = [p for p in (platform.folder / "attachments").rglob("*") if p.is_file()]
+    changed.write_bytes(b"something else")
     assert [v.fault for v in check(history, [stored(platform, mysql)], 0).violations] == ["lost"]
+    gone.unlink()
+    assert [v.fault for v in check(history, [stored(platform, mysql)], 0).violations] == ["lost"] * 2
+    del platform.environment["YIYUN_APP_ATTACHMENTS_MOUNTED"]
+    with pytest.raises(subprocess.CalledProcessError):
+        stored(platform, mysql)  # a folder that should be a mount and is none proves nothing
 
 
 def test_what_the_workload_made_goes_with_it_and_its_account_opens_nothing(
@@ -288,14 +293,11 @@ def test_what_the_workload_made_goes_with_it_and_its_account_opens_nothing(
     process = begin(platform, admitted, tmp_path / "history.jsonl")
     eventually(lambda: len(acknowledged(read_history(tmp_path / "history.jsonl"))) > 3, seconds=30)
     end(process)
-    rows = sql(mysql, guests.HELD)["rows"]
-    assert files(platform, "remove", rows) == []
-    assert files(platform, "remove", rows) == [key for _, _, key, _ in rows], "again is fine"
+    assert sql(mysql, guests.HELD)["rows"]
     sql(mysql, guests.LEAVE)
     for table in ("resident", "attachment", "staff_user", "login_session", "idempotency_key"):
         assert sql(mysql, f"SELECT JSON_ARRAY(COUNT(*)) FROM yiyun.{table}") == [0], table  # noqa: S608
-    left = [p for p in (platform.folder / "attachments").rglob("*") if p.is_file()]
-    assert left == []
+    sql(mysql, guests.LEAVE)
     again = subprocess.run(
         [sys.executable, "-m", "runbooks.drills.workloads.platform", str(tmp_path / "none")],
         cwd=ROOT,

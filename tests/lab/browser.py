@@ -35,14 +35,14 @@ def public_key_hash(certificate: str) -> str:
     return base64.b64encode(digest.finalize()).decode()
 
 
-def started(profile: Path, certificate: str) -> Chrome:
-    """A browser with a profile of its own that accepts this certificate (PEM)."""
+def started(profile: Path, certificate: str = "") -> Chrome:
+    """A browser with a profile of its own that accepts this certificate (PEM), if one is given."""
     options = ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    own = (
-        f"--user-data-dir={profile}",
-        f"--ignore-certificate-errors-spki-list={public_key_hash(certificate)}",
+    accepted = (
+        [f"--ignore-certificate-errors-spki-list={public_key_hash(certificate)}"] if certificate else []
     )
+    own = (f"--user-data-dir={profile}", *accepted)
     for flag in (*FLAGS, *own):
         options.add_argument(flag)
     browser = Chrome(options=options, service=Service("/usr/bin/chromedriver"))

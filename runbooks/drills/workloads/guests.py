@@ -2,7 +2,8 @@
 
 Their record numbers begin with a county code that GB/T 2260 does not have (its codes begin with 1 to 8), so
 the platform never gives one to a person; their name says what they are. What stays: who read which record, as
-audit records do, and the files' versions in the store, a few dozen bytes each, which nobody may delete.
+audit records do, and the files, a few dozen bytes each, which no row names any more: no key of a host may
+delete in the store (decision 0014), and a drill does not borrow its owner's.
 """
 
 from __future__ import annotations
@@ -34,21 +35,30 @@ exec /opt/yiyun-app/current/venv/bin/yiyun-app user set --username {ACCOUNT} --r
 --display-name '{NAME}'"""
 """The platform's own command; the password comes on standard input."""
 FILES = """
-import hashlib, json, os, sys
-folder = next(line.split("=", 1)[1].strip() for line in open(sys.argv[1]) if "_ATTACHMENTS_FOLDER=" in line)
-verb, bad = sys.argv[2], []
-for key, digest in json.load(sys.stdin):
-    path = os.path.join(folder, key[:2], key[2:4], key[4:])
+import concurrent.futures, hashlib, json, os, sys, time
+settings = dict(line.strip().split("=", 1) for line in open(sys.argv[1]) if "=" in line)
+folder = settings["YIYUN_APP_ATTACHMENTS_FOLDER"]
+if settings.get("YIYUN_APP_ATTACHMENTS_MOUNTED") != "false" and not os.path.ismount(folder):
+    sys.exit(folder + " is not mounted")
+def right(key, digest):
     try:
-        if verb == "remove":
-            os.unlink(path)
-        elif hashlib.sha256(open(path, "rb").read()).hexdigest() != digest:
-            bad.append(key)
+        with open(os.path.join(folder, key[:2], key[2:4], key[4:]), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest() == digest
     except FileNotFoundError:
-        bad.append(key)
-print(json.dumps(bad))
+        return False
+def bad(rows):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return [row for row, good in zip(rows, pool.map(lambda row: right(*row), rows)) if not good]
+left = bad(json.load(sys.stdin))
+if left:
+    time.sleep(float(sys.argv[2]))
+    left = bad(left)
+print(json.dumps([key for key, _ in left]))
 """
-"""Run at an app host: which files (key, SHA-256) are not in the store as they were sent, or their removal."""
+"""Run at an app host: which files (key, SHA-256) are not in the store as they were sent. It looks twice, as a
+host may see another's file a few seconds late."""
+SEEN_SECONDS = "4"
+FILES_SECONDS = 300
 HELD = f"""START TRANSACTION READ ONLY;
 SELECT JSON_OBJECT(
   'gtid_set', REPLACE(@@GLOBAL.gtid_executed, '\\n', ''),
@@ -101,12 +111,8 @@ def admit(estate: Estate, paths: EstatePaths, count: int) -> Admitted:
 
 
 def leave(estate: Estate, paths: EstatePaths) -> None:
-    """Remove the account, its residents and their files; fine when there are none. Raises YiyunError."""
-    writer = _writer(estate, paths)
-    rows = asked(paths, writer, HELD)["rows"] or []
-    if rows:
-        _files(estate, paths, "remove", rows)
-    asked(paths, writer, LEAVE)
+    """Remove the account, its residents and what they have; fine when there are none. Raises YiyunError."""
+    asked(paths, _writer(estate, paths), LEAVE)
 
 
 def held(estate: Estate, paths: EstatePaths) -> list[Held]:
@@ -115,7 +121,7 @@ def held(estate: Estate, paths: EstatePaths) -> list[Held]:
     Raises YiyunError.
     """
     at_writer = asked(paths, _writer(estate, paths), HELD)["rows"] or []
-    damaged = frozenset(_files(estate, paths, "compare", at_writer)) if at_writer else frozenset[str]()
+    damaged = frozenset(_damaged(estate, paths, at_writer))
     return held_by(
         paths,
         [h.name for h in estate.hosts_with("db")],
@@ -140,9 +146,10 @@ def as_held(member: str, data: dict[str, Any], damaged: Collection[str]) -> Held
     return Held(member=member, gtid_set=data["gtid_set"], lists=ordered, registers={}, total=0)
 
 
-def _files(estate: Estate, paths: EstatePaths, verb: str, rows: Sequence[Sequence[str]]) -> list[str]:
+def _damaged(estate: Estate, paths: EstatePaths, rows: Sequence[Sequence[str]]) -> list[str]:
     keys = json.dumps([[key, digest] for _, _, key, digest in rows])
-    said = _at_an_app_host(estate, paths, ["python3", "-c", FILES, SETTINGS, verb], stdin=keys)
+    argv = ["python3", "-c", FILES, SETTINGS, SEEN_SECONDS]
+    said = _at_an_app_host(estate, paths, argv, stdin=keys, seconds=FILES_SECONDS)
     return [str(key) for key in json.loads(said)]
 
 
@@ -153,12 +160,14 @@ def _writer(estate: Estate, paths: EstatePaths) -> str:
     return str(writer)
 
 
-def _at_an_app_host(estate: Estate, paths: EstatePaths, argv: Sequence[str], stdin: str = "") -> str:
+def _at_an_app_host(
+    estate: Estate, paths: EstatePaths, argv: Sequence[str], *, stdin: str = "", seconds: float = 60
+) -> str:
     """What a program says at the first app host where it succeeds. Raises YiyunError, the last complaint."""
     said = "the estate has no app host"
     for host in estate.hosts_with("app"):
         try:
-            done = run_in_host(paths, host.name, argv, stdin=stdin)
+            done = run_in_host(paths, host.name, argv, stdin=stdin, timeout=seconds)
         except YiyunError as error:
             said = error.message
             continue

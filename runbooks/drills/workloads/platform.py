@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 TRIES, PAUSE_SECONDS = 3, 0.3
 """How often a desk asks in all, and what it waits between."""
-MIX: tuple[tuple[Kind, int], ...] = (("append", 1), ("get", 3))
-"""Shares of the operations: a desk reads more than it stores."""
+MIX: tuple[tuple[Kind, int], ...] = (("append", 2), ("get", 3))
+"""Shares of the operations: a desk reads more than it stores, and stores often enough to time a fault by."""
 ELEMENTS_A_CLIENT = 1_000_000
 SERVED_BY = "X-Served-By"
 """The platform's word on which of its hosts answered (`yiyun_app.web.observe`)."""

@@ -24,6 +24,7 @@ async function keyOf(line) {
 async function open(envelope, type, { key, print }) {
   let outer;
   try { outer = JSON.parse(envelope); } catch { throw new Refused("form"); }
+  if (JSON.stringify(outer) !== envelope) throw new Refused("form"); // written anew: not what was signed
   if (outer.payloadType !== type) throw new Refused("type");
   const signature = (outer.signatures ?? []).find((s) => s.keyid === print);
   if (!signature) throw new Refused("key");

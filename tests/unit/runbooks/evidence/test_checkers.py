@@ -71,6 +71,16 @@ def test_a_read_that_began_before_the_acknowledgement_may_see_the_old_version() 
     assert judged([*GOOD, op(2, 9, "get", 1, at=4.0, began=4.005)]).violations == ()
 
 
+def test_a_list_that_is_read_without_its_newest_acknowledged_element_is_stale() -> None:
+    seen = [op(1, 1, "append", 11), op(1, 2, "append", 12), op(2, 3, "get", 12, target="list-1")]
+    everything = held(lists={"list-1": [11, 12]}, registers={})
+    assert check(seen, [everything], TOTAL).violations == ()
+    behind = [*seen, op(2, 4, "get", 11, target="list-1", member="app-2")]
+    found = check(behind, [everything], TOTAL)
+    assert faults(found) == ["stale"]
+    assert "app-2 answered version 11 of list-1, not 12" in found.violations[0].text
+
+
 def test_a_workload_that_reports_success_falsely_is_caught() -> None:
     assert faults(judged([*GOOD, op(4, 9, "append", 41)])) == ["lost"]
 

@@ -61,6 +61,21 @@ def test_a_stall_is_late_from_when_the_schedule_wanted_it() -> None:
     assert seen.late == 1
 
 
+def test_failed_requests_are_reads_too_and_tries_before_one_that_was_served() -> None:
+    assert felt(SWITCH, 10.0).failed == 2
+    read = write(3, 10.2, 10.3, "fail").model_copy(update={"kind": "get"})
+    again = write(3, 10.6, 10.9).model_copy(update={"tries": 3})
+    earlier = write(3, 9.0, 9.1, "fail")
+    seen = felt([*SWITCH, earlier, read, again], 10.0)
+    assert (seen.failed, seen.refused) == (5, 2)
+
+
+def test_what_a_fault_adds_to_the_p99_counts_from_when_the_schedule_wanted_it() -> None:
+    late = write(1, 12.0, 12.01).model_copy(update={"intended": 11.0})
+    assert felt([*SWITCH, late], 10.0).added_p99 == pytest.approx(1.0)
+    assert felt(SWITCH[:2], 10.0).added_p99 is None
+
+
 def test_nothing_that_recovers_has_no_time() -> None:
     assert felt(SWITCH[:5], 10.0, broken={"db-1"}).rto is None
 

@@ -145,6 +145,33 @@ def test_too_slow_never_or_by_the_broken_member_is_failed() -> None:
     assert said(judge(never)) == ("failed", "no client was served again")
 
 
+def test_failed_requests_and_what_was_added_to_the_wait_have_objectives_of_their_own() -> None:
+    promised = DRILL.objectives.model_copy(update={"failed": 0, "added_p99_s": 1.0})
+    drill = DRILL.model_copy(update={"objectives": promised})
+    assert judge(replace(GOOD, drill=drill)).word == "passed"
+    four = (*EVENTS[:-1], event(22.2, "collected", operations=4))
+    repeated = (*HISTORY, append(4, 11.0, "db-2").model_copy(update={"tries": 2}))
+    held = (HELD[0].model_copy(update={"lists": {"list": [1, 2, 3, 4]}}),)
+    found = judge(replace(GOOD, drill=drill, history=repeated, held=held, events=four))
+    assert said(found) == ("failed", "1 requests failed, the objective is 0")
+    assert judge(replace(GOOD, history=repeated, held=held, events=four)).word == "passed", "no promise"
+    waited = (*HISTORY, append(4, 12.0, "db-2").model_copy(update={"intended": 10.5}))
+    found = judge(replace(GOOD, drill=drill, history=waited, held=held))
+    assert "1.50 s were added to the p99" in said(found)[1]
+
+
+def test_through_the_public_door_recovery_begins_after_the_last_trouble_whoever_answers() -> None:
+    """The other host's answers, which were there all the time, are no recovery of what was broken."""
+    outside = DRILL.model_copy(update={"workload": DRILL.workload.model_copy(update={"kind": "platform"})})
+    refused = append(3, 11.0).model_copy(update={"outcome": "unknown"})
+    history = (*HISTORY[:2], append(4, 10.05, "app-2"), refused, append(5, 11.5, "app-1"))
+    held = (HELD[0].model_copy(update={"lists": {"list": [1, 2, 4, 5]}}),)
+    seen = judge(replace(GOOD, drill=outside, history=history, held=held, broken={"app-1"})).felt
+    assert seen is not None
+    assert seen.rto is not None
+    assert round(seen.rto, 2) == 1.51
+
+
 def test_a_lost_write_an_undo_that_failed_and_an_estate_that_is_not_whole_are_failed() -> None:
     lost = (Held(member="db-2", gtid_set="a:1-3", lists={"list": [1, 3]}, registers={}, total=100),)
     assert "lost: 2 of client 1" in said(judge(replace(GOOD, held=lost)))[1]
