@@ -35,6 +35,8 @@ BUSY = """SELECT t.processlist_id AS id, t.processlist_user AS user, t.processli
  WHERE t.type = 'FOREGROUND' AND t.processlist_id <> CONNECTION_ID() AND t.processlist_host IN %s
    AND (x.state = 'ACTIVE' OR t.processlist_command NOT IN ('Sleep', 'Connect'))
  ORDER BY seconds DESC"""
+COMPARE = """SELECT REPLACE(GTID_SUBTRACT(%s, %s), '\\n', '') AS missing,
+  REPLACE(GTID_SUBTRACT(%s, %s), '\\n', '') AS only_here"""
 CLONE = """SELECT stage, state, estimate, data FROM performance_schema.clone_progress ORDER BY id"""
 PROOF = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
 
@@ -101,13 +103,13 @@ class Member:
         return {"said": said.get("said", "")}
 
     def compare(self, sets: dict[str, str]) -> dict[str, Any]:
-        """Per name, what the others' sets hold and its own does not, as MySQL computes it."""
-        found: dict[str, str] = {}
+        """Per name, what the others hold and it does not, and what only it holds, as MySQL computes it."""
+        found: dict[str, Any] = {"missing": {}, "only": {}}
         for name, own in sets.items():
             others = ",".join(s for other, s in sets.items() if other != name and s)
-            row = self._row("SELECT REPLACE(GTID_SUBTRACT(%s, %s), '\\n', '') AS missing", others, own) or {}
-            found[name] = row.get("missing", "")
-        return {"missing": found}
+            row = self._row(COMPARE, others, own, own, others) or {}
+            found["missing"][name], found["only"][name] = row["missing"], row["only_here"]
+        return found
 
     def cloning(self) -> dict[str, Any]:
         """How far a copy of another member has come: its stages, bytes wanted and there."""

@@ -94,11 +94,11 @@ class Router:
             "gate_closed_s": self._gate.state().closed_for(boot_ns()),
         }
 
-    def close(self, seconds: float, limit: float) -> dict[str, Any]:
-        """Close the gate for `seconds`, and wait up to `limit` seconds until nobody is inside."""
+    def close(self, closed_s: float, limit: float) -> dict[str, Any]:
+        """Close the gate for `closed_s` seconds, and wait up to `limit` seconds until nobody is inside."""
         began = time.monotonic()
         self._closed = True
-        self._gate.close(seconds)
+        self._gate.close(closed_s)
         empty = self._gate.wait_empty(limit)
         return {"empty": empty, "seconds": time.monotonic() - began}
 
