@@ -36,7 +36,11 @@ sys.stdout.flush()
 module.main(**told["arguments"])
 """
 """What the host's Python is told first: take so many bytes of modules from standard input, run the last one."""
-NEEDS = {"router": ("gate", "lines", "router"), "member": ("lines", "member")}
+NEEDS = {
+    "router": ("gate", "lines", "router"),
+    "member": ("lines", "member"),
+    "machine": ("lines", "machine"),
+}
 """Program → its modules, in the order they import each other."""
 START_SECONDS = 2 * CONNECT_SECONDS
 ANSWER_SECONDS = 5.0

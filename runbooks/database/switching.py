@@ -111,6 +111,10 @@ def _quieten(plan: SwitchPlan, hands: Hands, began: float, mark: Callable[[str],
         old.ask("elect", uuid=plan.to_uuid)
         mark("group elected the new writer")
     new.ask("prove", member=plan.to)
+    if plan.elected:  # else its routers would end the sessions again that they have just been told to lead there
+        health = new.ask("ready", limit=CATCH_UP_SECONDS)
+        if not health["ready"]:
+            raise YiyunError(f"{plan.to} is not ready: {'; '.join(health['reasons'])}", hint="yiyun db status")
     mark("new writer proven")
 
 

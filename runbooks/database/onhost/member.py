@@ -15,7 +15,8 @@ from runbooks.database.onhost.lines import serve
 
 CONFIG = Path("/etc/yiyun/mysql-group.json")
 POLL_SECONDS = 0.003
-READ_SECONDS = 20
+READ_SECONDS = 330
+"""A join returns once the member is in the view. Who asks has a limit of its own for the rest."""
 
 OWN = """SELECT @@server_uuid AS uuid, @@version AS version, REPLACE(@@GLOBAL.gtid_executed, '\\n', '') AS executed,
   @@GLOBAL.super_read_only AS read_only, @@GLOBAL.offline_mode AS offline,
@@ -52,7 +53,7 @@ class Member:
     @property
     def handlers(self) -> dict[str, Any]:
         """What can be asked."""
-        names = ("look", "drain", "catch_up", "prove", "elect", "compare", "cloning", "clone_next")
+        names = ("look", "drain", "catch_up", "prove", "ready", "elect", "compare", "cloning", "clone_next")
         return {name: getattr(self, name) for name in names}
 
     def look(self, clients: list[str]) -> dict[str, Any]:
@@ -96,6 +97,13 @@ class Member:
         self._row("SET SESSION group_replication_consistency = 'BEFORE'")
         self._row(PROOF, member)
         return {"seconds": time.monotonic() - began}
+
+    def ready(self, limit: float) -> dict[str, Any]:
+        """Wait until this member's health agent says that it may be the writer, `limit` seconds at most."""
+        ends = time.monotonic() + limit
+        while not (health := self._health())["ready"] and time.monotonic() < ends:
+            time.sleep(POLL_SECONDS)
+        return health
 
     def elect(self, uuid: str) -> dict[str, Any]:
         """Make a member the primary of a group that has one."""
