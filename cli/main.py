@@ -9,7 +9,20 @@ import typer
 from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
-from cli.verbs import bundle, doctor, drift, drill, estate_file, host, lab, look, monitor, provision, secrets
+from cli.verbs import (
+    bundle,
+    db,
+    doctor,
+    drift,
+    drill,
+    estate_file,
+    host,
+    lab,
+    look,
+    monitor,
+    provision,
+    secrets,
+)
 
 USAGE_EXIT = 4
 """A wrong command line is bad input; Typer alone would exit 2, which here means `changes pending`."""
@@ -35,6 +48,7 @@ app.command("init")(estate_file.init)
 app.command("doctor")(doctor.doctor)
 app.add_typer(lab.app, name="lab")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(db.app, name="db")
 app.add_typer(drill.app, name="drill")
 app.add_typer(host.app, name="host")
 app.add_typer(monitor.app, name="monitor")

@@ -1,1 +1,1 @@
-"""Operating the database: look, switch the writer, replace a member, upgrade, recover. Plans apart from effects."""
+"""Operating the database: look, switch, replace, upgrade, recover. Plans apart from effects."""

@@ -96,8 +96,8 @@ def hands(estate: Estate, paths: EstatePaths) -> Generator[Hands]:
     member = {"health_port": MYSQL_HEALTH.port("health").number}
     router = {"port": MYSQL.port("mysql").number}
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
-        **{name: ("member", member) for name in tier.members},
-        **{name: ("router", router) for name in tier.routers},
+        **dict.fromkeys(tier.members, ("member", member)),
+        **dict.fromkeys(tier.routers, ("router", router)),
     }
     with sessions(paths, wanted) as (opened, failed):
         yield Hands(

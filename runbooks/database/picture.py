@@ -120,8 +120,8 @@ def next_named(members: tuple[Member, ...], name: str) -> Member:
 
 def member_of(name: str, said: Mapping[str, Any], missing: str = "", only: str = "") -> Member:
     """A member from its program's answer (`onhost.member.Member.look`)."""
-    health = said.get("health") or {"ready": False, "reasons": []}
-    ready, reasons = bool(health["ready"]), tuple(health["reasons"])
+    health: Mapping[str, Any] = said.get("health") or {"ready": False, "reasons": []}
+    ready, reasons = bool(health["ready"]), tuple(str(r) for r in health["reasons"])
     if not said.get("answers"):
         return Member(name, problem=str(said.get("problem", "")), ready=ready, reasons=reasons)
     return Member(
@@ -183,22 +183,30 @@ def gaps_in(gtids: str) -> int:
 def problems(picture: Picture) -> Iterator[str]:
     """What is not as it should be, in sentences."""
     for member in picture.members:
-        if not member.answers:
-            yield f"{member.name} does not answer: {member.problem}"
-        elif member.state != "ONLINE":
-            yield f"{member.name} is {member.state}"
-        elif not member.serves:
-            yield f"{member.name} sees no majority of its group: commits wait"
+        yield from _problems_of_member(member)
     for router in picture.routers:
-        if not router.answers:
-            yield f"the router on {router.name} does not answer: {router.problem}"
-        for name in router.left:
-            yield f"{router.name}: a switch left {name} in maintenance (yiyun db status --repair)"
-        strays = [n for n, count in router.sessions.items() if count and n != router.writer]
-        for name in strays:
-            yield f"{router.name}: sessions on {name}, which is not the writer"
+        yield from _problems_of_router(router)
     if picture.writer is None:
         said = ", ".join(f"{r.name}: {r.writer or 'none'}" for r in picture.routers)
         yield f"the routers do not agree on one writer ({said})"
     if len({m.single_primary for m in picture.members if m.answers}) > 1:
         yield "members differ in mode: some are set for a single primary"
+
+
+def _problems_of_member(member: Member) -> Iterator[str]:
+    if not member.answers:
+        yield f"{member.name} does not answer: {member.problem}"
+    elif member.state != "ONLINE":
+        yield f"{member.name} is {member.state}"
+    elif not member.serves:
+        yield f"{member.name} sees no majority of its group: commits wait"
+
+
+def _problems_of_router(router: Router) -> Iterator[str]:
+    if not router.answers:
+        yield f"the router on {router.name} does not answer: {router.problem}"
+    for name in router.left:
+        yield f"{router.name}: a switch left {name} in maintenance (yiyun db status --repair)"
+    for name, count in router.sessions.items():
+        if count and name != router.writer:
+            yield f"{router.name}: {count} session(s) on {name}, which is not the writer"

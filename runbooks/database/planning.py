@@ -1,4 +1,4 @@
-"""What a switch, a replacement and an upgrade may do, from a picture; what forbids it, all of it at once. Pure."""
+"""What a switch, a replacement and an upgrade may do, from a picture, and all that forbids it. Pure."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ def plan_switch(picture: Picture, to: str | None = None) -> SwitchPlan:
     return SwitchPlan(old, to, picture.single_primary, picture.member(to).uuid)
 
 
+def check_switch(picture: Picture) -> dict[str, object]:
+    """Whether a switch would be safe now, to which member, and if not, why not."""
+    try:
+        plan = plan_switch(picture)
+    except RefusedError as error:
+        return {"safe": False, "to": None, "reason": error.message}
+    return {"safe": True, "to": plan.to, "reason": ""}
+
+
 def _against_any(picture: Picture, old: str) -> Iterator[str]:
     for router in picture.routers:
         if router.left:
@@ -105,7 +114,9 @@ def plan_replace(picture: Picture, name: str, *, lose_its_own: bool = False) -> 
     if any(r.writer == name for r in picture.routers if r.answers):
         raise RefusedError(f"{name} is the writer", hint="yiyun db switch, then again")
     if not picture.routers or not all(r.answers for r in picture.routers):
-        raise RefusedError("not every router answers: whether it is the writer is not known", hint="yiyun status")
+        raise RefusedError(
+            "not every router answers: whether it is the writer is not known", hint="yiyun status"
+        )
     others = [m for m in picture.members if m.name != name]
     donors = tuple(m.name for m in others if m.serves and (m.ready or m.single_primary))
     if len(donors) < picture.majority:

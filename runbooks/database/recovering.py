@@ -1,4 +1,4 @@
-"""Bring a group back that does not serve: start servers, look for life, let the group's own program decide."""
+"""Bring a group back that does not serve: start servers, look for life, let the group's program decide."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def prepare(
     without: Collection[str],
     progress: Callable[[str], None],
 ) -> RecoverPlan:
-    """Start the servers that can be started, look, and plan. Raises RefusedError, BadInputError, YiyunError."""
+    """Start the servers that can be, look, and plan. Raises RefusedError, BadInputError, YiyunError."""
     picture = hands.look()
     stopped = [m.name for m in picture.members if not m.answers and m.name in on]
     if stopped:
@@ -43,7 +43,8 @@ def prepare(
         together({name: partial(on[name].ask, "start", seconds=START_SECONDS) for name in stopped})
         picture = hands.look()
     targets = silent_targets(picture, {n: str(a) for n, a in host_addresses(estate).items()})
-    progress("looking for signs of life of silent members") if targets else None
+    if targets:
+        progress(f"looking for signs of life of {', '.join(targets)}")
     reached = {name: reached_from(on, where) for name, where in targets.items()}
     return plan_recovery(picture, set(on), without, reached)
 

@@ -31,12 +31,15 @@ class RecoverPlan:
 
 
 def plan_recovery(
-    picture: Picture, hosts_up: Collection[str], without: Collection[str], reached: Mapping[str, Collection[str]]
+    picture: Picture,
+    hosts_up: Collection[str],
+    without: Collection[str],
+    reached: Mapping[str, Collection[str]],
 ) -> RecoverPlan:
     """What the group's program may be told to do.
 
-    `hosts_up`: hosts that answer by SSH. `without`: members an operator gives up. `reached`: silent member → hosts
-    that still reach it. Raises BadInputError for a name that is no member, RefusedError saying why and what next.
+    `hosts_up`: hosts that answer by SSH. `without`: members an operator gives up. `reached`: silent member →
+    hosts that still reach it. Raises BadInputError for a name that is no member, RefusedError with what next.
     """
     names = [m.name for m in picture.members]
     unknown = [name for name in without if name not in names]
@@ -77,7 +80,7 @@ def could_lose(picture: Picture, lost: Collection[str]) -> Iterator[str]:
     held_by = {r.name: r.writer for r in picture.routers if r.answers}
     away = sorted(router for router, writer in held_by.items() if writer in lost)
     if away:
-        yield f"the router on {', '.join(away)} last led to a lost member: expect the newest commits to be gone"
+        yield f"the router on {', '.join(away)} last led to a lost member: the newest commits may be gone"
     elif held_by:
         yield "no router that answers led to a lost member"
 
@@ -90,7 +93,10 @@ def silent_targets(
 
 
 def _signs_of_life(
-    picture: Picture, silent: Collection[str], hosts_up: Collection[str], reached: Mapping[str, Collection[str]]
+    picture: Picture,
+    silent: Collection[str],
+    hosts_up: Collection[str],
+    reached: Mapping[str, Collection[str]],
 ) -> Iterator[str]:
     routers = [r for r in picture.routers if r.answers]
     if not routers:
@@ -106,7 +112,7 @@ def _signs_of_life(
 
 
 def _fullest(answering: Collection[Member]) -> Member:
-    """One that lacks nothing another answering member has, where there is one: the program decides in the end."""
+    """One that lacks nothing another answering member has, where there is one."""
     return min(answering, key=lambda m: transactions_in(m.missing))
 
 

@@ -28,7 +28,7 @@ LOOK_SECONDS = 1.0
 def machines(paths: EstatePaths, hosts: Iterable[str]) -> Generator[Mapping[str, Hand]]:
     """The hosts' own programs for units, packages and disks. Hosts that cannot be asked are absent."""
     arguments = {"directory": MYSQL.data_paths[0]}
-    with sessions(paths, {host: ("machine", arguments) for host in hosts}) as (opened, _):
+    with sessions(paths, dict.fromkeys(hosts, ("machine", arguments))) as (opened, _):
         yield opened
 
 
@@ -41,7 +41,8 @@ def check_room(plan: ReplacePlan, on: Mapping[str, Hand], *, keep: bool) -> tupl
     if not room_is_enough(own["free"], donor["bytes"], own["bytes"], keep=keep):
         hint = "--discard-first removes its present data before the copy" if keep else "a larger disk"
         raise RefusedError(
-            f"the copy needs {_mib(donor['bytes'])} and more, {plan.member} has {_mib(own['free'])} free", hint=hint
+            f"the copy needs {_mib(donor['bytes'])} and more, {plan.member} has {_mib(own['free'])} free",
+            hint=hint,
         )
     return int(donor["bytes"]), int(own["free"])
 
@@ -56,7 +57,7 @@ def replace(
     keep: bool,
     limit: float,
 ) -> dict[str, Any]:
-    """Carry a plan out; seconds by step. `limit`: seconds for the copy and the join.
+    """Carry a plan out. Returns whether it came by CLONE, and seconds. `limit`: seconds for the copy.
 
     Raises YiyunError; the old data are in their place again then, where they were kept.
     """
@@ -80,7 +81,7 @@ def replace(
         raise
     machine.ask("finish", seconds=STOP_SECONDS)
     ended = time.monotonic()
-    return {"cloned": cloned, "seconds": {"away": round(ended - began, 1), "copy": round(ended - taken, 1)}}
+    return {"cloned": cloned, "away_s": round(ended - began, 1), "copy_s": round(ended - taken, 1)}
 
 
 def _wait(name: str, hands: Hands, progress: Callable[[str], None], limit: float) -> bool:
@@ -88,14 +89,18 @@ def _wait(name: str, hands: Hands, progress: Callable[[str], None], limit: float
     ends, cloned, why = time.monotonic() + limit, False, ""
     while time.monotonic() < ends:
         said = hands.members[name].ask("cloning", seconds=JOIN_SECONDS)
-        cloned = cloned or any(s["stage"] == "FILE COPY" and s["state"] == "Completed" for s in said["stages"])
+        cloned = cloned or any(
+            s["stage"] == "FILE COPY" and s["state"] == "Completed" for s in said["stages"]
+        )
         picture = hands.look()
         why = is_back(picture.member(name), picture)
         if not why:
             return cloned
         progress(f"{copied(said['stages'])}{name}: {why}")
         time.sleep(LOOK_SECONDS)
-    raise YiyunError(f"{name} did not come back within {limit:.0f} s: {why}", hint=f"yiyun logs {name} -u mysql")
+    raise YiyunError(
+        f"{name} did not come back within {limit:.0f} s: {why}", hint=f"yiyun logs {name} -u mysql"
+    )
 
 
 def copied(stages: Iterable[Mapping[str, Any]]) -> str:

@@ -35,7 +35,7 @@ sys.stdout.write("{}\\n")
 sys.stdout.flush()
 module.main(**told["arguments"])
 """
-"""What the host's Python is told first: take so many bytes of modules from standard input, run the last one."""
+"""What the host's Python is told first: take so many bytes of modules from its input, run the last one."""
 NEEDS = {
     "router": ("gate", "lines", "router"),
     "member": ("lines", "member"),

@@ -1,7 +1,7 @@
 """The planned switch of the writer under load: gate, wait, proof, turn, open. It moves whole or not at all.
 
-Before the turn every failure opens the gate again, and nothing has happened. During the turn a failure turns the
-routers back. If this process dies, the program on each router's host puts everything back by itself
+Before the turn every failure opens the gate again, and nothing has happened. During the turn a failure turns
+the routers back. If this process dies, the program on each router's host puts everything back by itself
 (`onhost.router`): at once when its session ends, at the latest when the gate's own time is over.
 """
 
@@ -111,10 +111,14 @@ def _quieten(plan: SwitchPlan, hands: Hands, began: float, mark: Callable[[str],
         old.ask("elect", uuid=plan.to_uuid)
         mark("group elected the new writer")
     new.ask("prove", member=plan.to)
-    if plan.elected:  # else its routers would end the sessions again that they have just been told to lead there
+    if (
+        plan.elected
+    ):  # else its routers would end the sessions again that they have just been told to lead there
         health = new.ask("ready", limit=CATCH_UP_SECONDS)
         if not health["ready"]:
-            raise YiyunError(f"{plan.to} is not ready: {'; '.join(health['reasons'])}", hint="yiyun db status")
+            raise YiyunError(
+                f"{plan.to} is not ready: {'; '.join(health['reasons'])}", hint="yiyun db status"
+            )
     mark("new writer proven")
 
 

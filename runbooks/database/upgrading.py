@@ -44,7 +44,7 @@ class Upgraded:
 
 
 def check_versions(found: Mapping[str, Versions]) -> bool:
-    """Whether there is a newer server at all. Raises RefusedError when it is of another series (9.7 → 9.8)."""
+    """Whether there is a newer server at all. Raises RefusedError when it is of another series."""
     for host, versions in found.items():
         before, after = series(versions.installed), series(versions.candidate)
         if versions.newer and before != after:

@@ -1,8 +1,8 @@
-"""The gate of a planned switch: for a moment nobody begins a transaction, and those who are in one can be seen.
+"""The gate of a planned switch: for a moment nobody begins a transaction, and who is in one can be seen.
 
 A switch of the database's writer closes it, waits until nobody is inside, moves the writer, and opens it. Its
 files are described in the operator's guide ("The gate"); they are read here, and written by whoever switches.
-The gate never holds anybody for good: it says itself until when it is closed, and what cannot be read is open.
+The gate never holds anybody for good: it says itself until when it is closed; what cannot be read is open.
 """
 
 import fcntl
@@ -106,15 +106,19 @@ def gated_pool(gate: Gate) -> type[QueuePool]:
             token = gate.enter()
             try:
                 connection = super().connect()
-                if connection.record_info is None:
-                    raise RuntimeError("a pooled connection without a record")
-                connection.record_info[_PASS] = token
+                _record_of(connection)[_PASS] = token
             except BaseException:
                 leave(token)
                 raise
             return connection
 
     return GatedPool
+
+
+def _record_of(connection: PoolProxiedConnection) -> dict[Any, Any]:
+    if connection.record_info is None:
+        raise RuntimeError("a pooled connection without a record")
+    return connection.record_info
 
 
 def watch(engine: Engine, gate: Gate) -> None:

@@ -1,4 +1,4 @@
-"""On a host: its MySQL's unit, package, directory, and what it can reach. When nobody asks any more, no hold stays."""
+"""On a host: its MySQL's unit, package and directory, and what it can reach. No hold outlives who asks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FailedError(Exception):
 
 
 class Machine:
-    """This host."""
+    """The host this runs on."""
 
     def __init__(self, directory: str, hold: Path = HOLD) -> None:
         self.directory, self._hold = Path(directory), hold
@@ -38,7 +38,18 @@ class Machine:
     @property
     def handlers(self) -> dict[str, Any]:
         """What can be asked."""
-        names = ("look", "reach", "start", "restart", "upgrade", "hold", "set_aside", "make", "put_back", "finish")
+        names = (
+            "look",
+            "reach",
+            "start",
+            "restart",
+            "upgrade",
+            "hold",
+            "set_aside",
+            "make",
+            "put_back",
+            "finish",
+        )
         return {name: getattr(self, name) for name in names}
 
     def look(self) -> dict[str, Any]:
@@ -72,7 +83,15 @@ class Machine:
         before = self._versions()
         if before["installed"] != before["candidate"]:
             _run(
-                ["apt-get", "install", "--yes", "--quiet", "--only-upgrade", "--no-install-recommends", *PACKAGES],
+                [
+                    "apt-get",
+                    "install",
+                    "--yes",
+                    "--quiet",
+                    "--only-upgrade",
+                    "--no-install-recommends",
+                    *PACKAGES,
+                ],
                 env={"DEBIAN_FRONTEND": "noninteractive"},
             )
         return {"before": before["installed"], "after": self._versions()["installed"]}
@@ -87,7 +106,7 @@ class Machine:
         return {}
 
     def set_aside(self, *, keep: bool) -> dict[str, Any]:
-        """Stop the server and put its data aside, or remove them. What an earlier, unfinished run made goes."""
+        """Stop the server; put its data aside, or remove them. What an unfinished run made goes."""
         _run(["systemctl", "stop", UNIT])
         if self.directory.exists():
             if keep and not self.aside.exists():

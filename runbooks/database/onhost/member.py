@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pymysql
+import pymysql.cursors
 
 from runbooks.database.onhost.lines import serve
 
@@ -18,7 +18,8 @@ POLL_SECONDS = 0.003
 READ_SECONDS = 330
 """A join returns once the member is in the view. Who asks has a limit of its own for the rest."""
 
-OWN = """SELECT @@server_uuid AS uuid, @@version AS version, REPLACE(@@GLOBAL.gtid_executed, '\\n', '') AS executed,
+OWN = """SELECT @@server_uuid AS uuid, @@version AS version,
+  REPLACE(@@GLOBAL.gtid_executed, '\\n', '') AS executed,
   @@GLOBAL.super_read_only AS read_only, @@GLOBAL.offline_mode AS offline,
   @@GLOBAL.group_replication_single_primary_mode AS single_primary"""
 RECEIVED = """SELECT REPLACE(received_transaction_set, '\\n', '') AS received
@@ -43,7 +44,7 @@ PROOF = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIM
 
 
 class Member:
-    """This host's member, as its administrator sees it."""
+    """The member of the host this runs on, as its administrator sees it."""
 
     def __init__(self, config: dict[str, Any], health_port: int, ssl: dict[str, Any] | None = None) -> None:
         self._config, self._health_port = config, health_port
@@ -75,7 +76,6 @@ class Member:
                 "health": self._health(),
             }
         except (pymysql.MySQLError, OSError) as error:
-            self._drop()
             return {"answers": False, "problem": _short(error), "health": self._health()}
 
     def drain(self, clients: list[str], limit: float) -> dict[str, Any]:
@@ -124,11 +124,11 @@ class Member:
         try:
             return {"stages": self._rows(CLONE), "answers": True}
         except (pymysql.MySQLError, OSError) as error:
-            self._drop()
             return {"stages": [], "answers": False, "problem": _short(error)}
 
     def clone_next(self) -> dict[str, Any]:
         """Join by a copy of another member, however little is missing; returns when the join has begun."""
+        self._drop()  # of the server that was here before
         self._row("SET GLOBAL group_replication_clone_threshold = 1")
         recovery = self._config["recovery"]
         self._row("STOP GROUP_REPLICATION")
@@ -144,7 +144,7 @@ class Member:
         """What this member's health agent says; `ready` False when it says nothing."""
         url = f"http://{self._config['members'][self._config['name']]}:{self._health_port}/state"
         try:
-            with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310  the agent's own address
+            with urllib.request.urlopen(url, timeout=1) as response:
                 said: dict[str, Any] = json.load(response)
         except (OSError, ValueError) as error:
             return {"ready": False, "reasons": [f"its health agent does not answer: {_short(error)}"]}
@@ -154,9 +154,13 @@ class Member:
         return next(iter(self._rows(statement, *arguments)), None)
 
     def _rows(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
-        with self._connected().cursor() as cursor:
-            cursor.execute(statement, arguments or None)
-            return list(cursor.fetchall())
+        try:
+            with self._connected().cursor() as cursor:
+                cursor.execute(statement, arguments or None)
+                return list(cursor.fetchall())
+        except (pymysql.OperationalError, pymysql.InterfaceError, OSError):
+            self._drop()  # also when only the statement failed: a new session costs nothing here
+            raise
 
     def _connected(self) -> Any:
         if self._connection is None:

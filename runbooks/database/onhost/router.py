@@ -67,7 +67,7 @@ def members_of(stat: str) -> list[dict[str, Any]]:
 
 
 class Router:
-    """This host's router and gate."""
+    """Router and gate of the host this runs on."""
 
     def __init__(self, admin: str = ADMIN, gate: Gate | None = None, door: tuple[str, int] = DOOR) -> None:
         self._admin, self._door = admin, door
@@ -183,7 +183,7 @@ class Router:
             return None
 
     def _knock(self) -> bool:
-        """One session through the router, as far as the server's greeting: the table then holds its member."""
+        """One session through the router, as far as the greeting: the table then holds its member."""
         try:
             with socket.create_connection(self._door, timeout=0.3) as session:
                 return bool(session.recv(5))
