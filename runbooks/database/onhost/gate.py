@@ -1,4 +1,4 @@
-"""The gate of a planned switch: writer's and user's side of its files, which docs/guides/database.md describes.
+"""The gate of a planned switch: writer's and user's side of its files (docs/guides/database.md).
 
 The platform's pool has its own reading of the same files (yiyun_app.gate): payload and toolkit share no code.
 """

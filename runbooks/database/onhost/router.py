@@ -27,6 +27,7 @@ NOTE = "turning.json"
 MARGIN_SECONDS = 0.4
 """No server is put in maintenance under a gate that opens sooner."""
 TURN_SECONDS = 0.5
+END_SECONDS = 0.05
 POLL_SECONDS = 0.003
 
 
@@ -114,16 +115,22 @@ class Router:
         if elected:
             commands.append(f"set server {BACKEND}/{to} health up")
         self._tell(commands)
-        limit = time.monotonic() + TURN_SECONDS
-        while True:
+        began = time.monotonic()
+        while not (self._knock() and self._held() == to):
             self._must_be_closed()
-            knocked = self._knock()
-            sessions = sum(m["sessions"] for m in self._members() if m["name"] != to)
-            if knocked and self._held() == to and not sessions:
-                return {"held": to}
-            if time.monotonic() > limit:
+            if time.monotonic() - began > TURN_SECONDS:
                 raise NotDoneError(f"the router does not lead to {to}: it holds {self._held()}")
             time.sleep(POLL_SECONDS)
+        return {"held": to, "left_s": self._wait_ended(to)}
+
+    def _wait_ended(self, to: str) -> float:
+        """Seconds until sessions on all others had ended; those whose client has gone already may stay."""
+        began = time.monotonic()
+        while any(m["sessions"] for m in self._members() if m["name"] != to):
+            if time.monotonic() - began > END_SECONDS:
+                break
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - began
 
     def held(self) -> dict[str, Any]:
         """The member in the table the routers share."""
