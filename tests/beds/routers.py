@@ -45,9 +45,10 @@ class FakeMember:
     health_port: int
     ready: bool = True
 
-    def start(self, stack: ExitStack) -> None:
-        listener = stack.enter_context(socket.create_server((self.address, self.port)))
-        threading.Thread(target=self._greet, args=(listener,), daemon=True).start()
+    def start(self, stack: ExitStack, *, greets: bool) -> None:
+        if greets:
+            listener = stack.enter_context(socket.create_server((self.address, self.port)))
+            threading.Thread(target=self._greet, args=(listener,), daemon=True).start()
         health = ThreadingHTTPServer((self.address, self.health_port), _answer_of(self))
         stack.callback(health.server_close)
         stack.callback(health.shutdown)
@@ -101,14 +102,16 @@ class Bed:
 
 
 @contextmanager
-def routers(folder: Path) -> Iterator[Bed]:
-    """The bed, its routers up and their members known to them."""
-    ports = _free_ports(4)
+def routers(folder: Path, port: int | None = None) -> Iterator[Bed]:
+    """The bed, its routers up and their members known to them. `port`: of real members at these addresses."""
+    ports = free_ports(4)
+    if port is not None:
+        ports[0] = port
     members = {f"db-{n}": FakeMember(f"db-{n}", f"127.0.1.{n}", ports[0], ports[1]) for n in (1, 2, 3)}
     addresses = {"app-1": "127.0.0.1", "app-2": "127.0.0.2"} | {m.name: m.address for m in members.values()}
     with ExitStack() as stack:
         for member in members.values():
-            member.start(stack)
+            member.start(stack, greets=port is None)
         root = make_root("bed")
         for router in ("app-1", "app-2"):
             leaf = make_leaf(root, LeafSpec(router, (router,), (addresses[router],)))
@@ -155,7 +158,7 @@ def _config(router: str, addresses: dict[str, str], ports: list[int], folder: Pa
     return made.replace("/run/haproxy/admin.sock", str(folder / f"{router}.sock"))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         opened = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
         return [s.getsockname()[1] for s in opened]

@@ -35,7 +35,8 @@ BUSY = """SELECT t.processlist_id AS id, t.processlist_user AS user, t.processli
   FROM performance_schema.threads t
   LEFT JOIN performance_schema.events_transactions_current x ON x.thread_id = t.thread_id
  WHERE t.type = 'FOREGROUND' AND t.processlist_id <> CONNECTION_ID() AND t.processlist_host IN %s
-   AND (x.state = 'ACTIVE' OR t.processlist_command NOT IN ('Sleep', 'Connect'))
+   AND (x.state = 'ACTIVE' OR t.processlist_command NOT IN
+        ('Sleep', 'Connect', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID'))
  ORDER BY seconds DESC"""
 COMPARE = """SELECT REPLACE(GTID_SUBTRACT(%s, %s), '\\n', '') AS missing,
   REPLACE(GTID_SUBTRACT(%s, %s), '\\n', '') AS only_here"""

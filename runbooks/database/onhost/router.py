@@ -213,9 +213,11 @@ class Router:
             raise NotDoneError(f"the router said: {' '.join(said.split())}")
 
 
-def main(admin: str = ADMIN, gate: str = str(FOLDER), port: int = DOOR[1]) -> None:
+def main(
+    admin: str = ADMIN, gate: str = str(FOLDER), address: str = DOOR[0], port: int = DOOR[1]
+) -> None:
     """Serve requests until standard input ends; then undo."""
-    router = Router(admin, Gate(Path(gate)), (DOOR[0], port))
+    router = Router(admin, Gate(Path(gate)), (address, port))
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: _stop())
     try:
