@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from runbooks.database.onhost.member import Member
 from tests.beds.members import PASSWORD, Server, group, join, online, server, wait
+from tests.programs import load_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +22,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 CLIENTS = ["127.0.0.1"]
+ROLE = Path(__file__).parents[4] / "playbooks/roles/mysql/files"
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +146,26 @@ def test_the_mode_is_changed_while_the_group_serves_and_the_primary_is_elected(
         first.run("SELECT group_replication_switch_to_multi_primary_mode()")
     checks = "SELECT @@group_replication_enforce_update_everywhere_checks, @@super_read_only"
     wait(lambda: {s.run(checks) for s in servers.values()} == {(1, 0)}, "not all may write again", 10)
+
+
+def test_a_group_is_given_the_mode_its_file_says(servers: dict[str, Server]) -> None:
+    """`converge` of the role's own program, on a group that serves in the other mode."""
+    for name in ("group_plan", "mysql_passwords", "mysql_accounts"):
+        load_program(ROLE / f"{name}.py")
+    program = load_program(ROLE / "mysql_group.py")
+    addresses = {s.name: s.address for s in servers.values()}
+    mode = "SELECT @@group_replication_single_primary_mode"
+    for single in (True, False):
+        raw = servers["db-2"].config(addresses) | {"ca": str(servers["db-1"].folder / "ca.pem")}
+        raw["admin"], raw["recovery"] = (program.Login(**raw[who]) for who in ("admin", "recovery"))
+        group_of = program.Group(**raw, single_primary=single)
+        code, said = program.converge(group_of, 30, (), check=True)
+        assert (code, said["changed"]) == (0, True)
+        assert servers["db-3"].run(mode) == (int(not single),), "a check changed it"
+        code, said = program.converge(group_of, 30, (), check=False)
+        assert (code, said["changed"], said["plan"]["action"]) == (0, True, "none")
+        wait(lambda wanted=int(single): {s.run(mode) for s in servers.values()} == {(wanted,)}, "mode", 10)
+        assert program.converge(group_of, 30, (), check=False)[1]["changed"] is False
 
 
 def test_the_password_stays_out_of_reach() -> None:
