@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(folder: Path) -> Iterator[Engine]:
     gate = Gate(folder)
-    made = create_engine(f"sqlite:///{folder}/db", poolclass=gated_pool(gate), pool_size=2, pool_pre_ping=True)
+    made = create_engine(
+        f"sqlite:///{folder}/db", poolclass=gated_pool(gate), pool_size=2, pool_pre_ping=True
+    )
     watch(made, gate)
     yield made
     made.dispose()

@@ -57,7 +57,10 @@ class Server:
     def initialise(self) -> None:
         statements = self.folder / "init.sql"
         self.folder.mkdir(parents=True, exist_ok=True)
-        rights = ("REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.*", "ALL ON *.*")
+        rights = (
+            "REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.*",
+            "ALL ON *.*",
+        )
         accounts = zip(("yiyun_group", "yiyun_admin"), rights, strict=True)
         statements.write_text(
             "".join(
@@ -226,5 +229,7 @@ def group(folder: Path) -> Iterator[dict[str, Server]]:
 
 def online(member: Server) -> int:
     """How many members this one sees ONLINE."""
-    counted = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'"
+    counted = (
+        "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'"
+    )
     return int((member.run(counted) or (0,))[0])

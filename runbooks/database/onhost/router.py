@@ -213,9 +213,7 @@ class Router:
             raise NotDoneError(f"the router said: {' '.join(said.split())}")
 
 
-def main(
-    admin: str = ADMIN, gate: str = str(FOLDER), address: str = DOOR[0], port: int = DOOR[1]
-) -> None:
+def main(admin: str = ADMIN, gate: str = str(FOLDER), address: str = DOOR[0], port: int = DOOR[1]) -> None:
     """Serve requests until standard input ends; then undo."""
     router = Router(admin, Gate(Path(gate)), (address, port))
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

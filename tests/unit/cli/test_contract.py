@@ -73,6 +73,11 @@ def test_a_broken_estate_is_exit_4_with_file_and_line_before_anything_is_made(
         ("destroy",),
         ("lab", "stop"),
         ("monitor", "diff"),
+        ("db", "status"),
+        ("db", "switch"),
+        ("db", "replace", "db-2"),
+        ("db", "upgrade"),
+        ("db", "recover"),
     ],
 )
 def test_an_estate_that_was_never_up_is_said_so(words: tuple[str, ...], tmp_path: Path) -> None:

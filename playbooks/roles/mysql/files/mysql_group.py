@@ -243,7 +243,9 @@ def converge(group: Group, deadline: float, without: Collection[str], *, check: 
             leave_offline_mode(group, seen)
         mode_changed = change_mode(group, seen, check=check)
     result = {
-        "changed": bool(steps) or mode_changed or (check and plan.action in {"bootstrap", "join", "force", "stop"}),
+        "changed": bool(steps)
+        or mode_changed
+        or (check and plan.action in {"bootstrap", "join", "force", "stop"}),
         "plan": asdict(plan),
         "steps": steps,
         "seconds": round(time.monotonic() - began, 2),

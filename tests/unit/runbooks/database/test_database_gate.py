@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from yiyun_app import gate as platform
 
 from runbooks.database.onhost.gate import LONGEST_SECONDS, STATE, USERS, Gate, State, boot_ns
+from yiyun_app import gate as platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -102,7 +102,9 @@ def test_a_member_that_has_not_everything_says_so_and_what_it_lacks(
     assert found["only"] == {"a": f"{source}:5-10", "b": "", "c": ""}
 
 
-def test_a_proof_is_a_commit_of_the_whole_group(servers: dict[str, Server], programs: dict[str, Member]) -> None:
+def test_a_proof_is_a_commit_of_the_whole_group(
+    servers: dict[str, Server], programs: dict[str, Member]
+) -> None:
     assert programs["db-2"].prove("db-2")["seconds"] < 5
     count = "SELECT count FROM yiyun_probe.proof WHERE member = 'db-2'"
     wait(lambda: servers["db-3"].run(count) == (1,), "the proof did not reach the others", 5)

@@ -19,11 +19,11 @@ import pytest
 from infra.errors import RefusedError, YiyunError
 from runbooks.database.ground import Hands, Tier
 from runbooks.database.onhost.gate import USERS, Gate
-from runbooks.database.planning import SwitchPlan
+from runbooks.database.planning import SwitchPlan, plan_switch
 from runbooks.database.repairing import repair
 from runbooks.database.session import BOOT, Session, program
 from runbooks.database.switching import BusyError, switch
-from runbooks.drills.workloads.database import Client, Settings, prepare
+from runbooks.drills.workloads.database import Client, Settings, connected, prepare
 from tests.beds import routers as routers_bed
 from tests.beds.members import PASSWORD, Server, group, server, wait
 
@@ -72,9 +72,7 @@ class Bed:
         opened = {host: self.session(host) for host in (*MEMBERS, *ROUTERS)}
         for session in opened.values():
             stack.callback(session.close)
-        return Hands(
-            self.tier, {n: opened[n] for n in MEMBERS}, {n: opened[n] for n in ROUTERS}, {}
-        )
+        return Hands(self.tier, {n: opened[n] for n in MEMBERS}, {n: opened[n] for n in ROUTERS}, {})
 
     def settings(self, router: str) -> Settings:
         address, port = self.routers.door[router]
@@ -137,8 +135,8 @@ def other(hands: Hands) -> str:
     return next(n for n in MEMBERS if n != hands.look().writer)
 
 
-def said(_: str) -> None:
-    pass
+def said(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def test_switches_under_load_fail_no_transaction(bed: Bed) -> None:
@@ -152,13 +150,15 @@ def test_switches_under_load_fail_no_transaction(bed: Bed) -> None:
                 to = MEMBERS[number % 3] if hands.look().writer != MEMBERS[number % 3] else other(hands)
                 done = switch(plan(hands, to), hands, said)
                 pauses.append(done.pause)
-                print(f"{done.old} → {done.to}: {done.pause * 1000:.0f} ms, {done.tries} tries, {done.steps}")
+                said(f"{done.old} → {done.to}: {done.pause * 1000:.0f} ms, {done.tries} tries, {done.steps}")
                 time.sleep(0.6)
                 seen = hands.look()
                 assert seen.writer == to
                 assert {n for r in seen.routers for n, count in r.sessions.items() if count} == {to}
         waits = sorted(op.ended - op.intended for op in bed.history)
-        print(f"{len(waits)} operations, longest {waits[-1] * 1000:.0f} ms, p99 {waits[-len(waits) // 100]:.3f}")
+        said(
+            f"{len(waits)} operations, longest {waits[-1] * 1000:.0f} ms, p99 {waits[-len(waits) // 100]:.3f}"
+        )
         assert not bed.not_ok()
         assert max(pauses) < 1.0
         assert sum(m.conflicts for m in hands.look().members) == 0, "two writers at once"
@@ -184,8 +184,6 @@ def test_a_transaction_past_the_gate_is_waited_for_too(bed: Bed) -> None:
         hands = bed.hands(stack)
         seen = hands.look()
         settings = bed.settings("app-1")
-        from runbooks.drills.workloads.database import connected  # noqa: PLC0415
-
         session = connected(settings)
         stack.callback(session.close)
         session.cursor().execute("SELECT COUNT(*) FROM accounts")
@@ -251,8 +249,6 @@ def test_when_the_program_on_the_host_is_killed_too_the_gate_opens_and_repair_do
 
 
 def test_the_plan_refuses_what_cannot_be(bed: Bed) -> None:
-    from runbooks.database.planning import plan_switch  # noqa: PLC0415
-
     with ExitStack() as stack:
         hands = bed.hands(stack)
         to = other(hands)
