@@ -108,7 +108,7 @@ class Session:
             if self._process.stdin is not None:
                 self._process.stdin.write(data)
                 self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # it has ended, or was closed here
             raise self._lost() from None
 
     def _reply(self, seconds: float) -> dict[str, Any]:

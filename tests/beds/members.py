@@ -62,12 +62,9 @@ class Server:
             "ALL ON *.*",
         )
         accounts = zip(("yiyun_group", "yiyun_admin"), rights, strict=True)
-        statements.write_text(
-            "".join(
-                f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT {right} TO '{user}'@'%' WITH GRANT OPTION;\n"
-                for user, right in accounts
-            )
-        )
+        lines = ["CREATE USER '{0}'@'%' IDENTIFIED BY '{1}';", "GRANT {2} TO '{0}'@'%' WITH GRANT OPTION;"]
+        made = [line.format(user, PASSWORD, right) for user, right in accounts for line in lines]
+        statements.write_text("\n".join([*made, ""]))
         made = [f"--datadir={self.folder / 'data'}", f"--init-file={statements}"]
         argv = [server() or "", "--no-defaults", "--initialize-insecure", "--user=root", *made]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -75,7 +72,7 @@ class Server:
         (self.folder / "data/auto.cnf").unlink(missing_ok=True)
 
     def certify(self, root: Pair) -> None:
-        """A certificate of one authority for all; the server's own would each have another of the same name."""
+        """A certificate of one authority for all; the servers' own would all bear the same name."""
         leaf = make_leaf(root, LeafSpec(self.name, (self.name,), (self.address,)))
         for name, text in (("ca", root.certificate), ("crt", leaf.certificate), ("key", leaf.key)):
             (self.folder / f"{name}.pem").write_text(text)

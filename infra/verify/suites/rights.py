@@ -30,7 +30,7 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
         "*": {"REPLICATION SLAVE", "CONNECTION_ADMIN", "BACKUP_ADMIN", "GROUP_REPLICATION_STREAM"}
     },
 }
-"""Account → place (`*`, a schema, a table) → rights. The administrator's account has all, from members only."""
+"""Account → place (`*`, a schema, a table) → rights. The administrator's has all, from members only."""
 
 
 def surplus_rights(rights: Iterable[Sequence[str]]) -> list[str]:

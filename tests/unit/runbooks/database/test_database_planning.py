@@ -235,7 +235,7 @@ def test_versions_of_one_series_only() -> None:
     same, newer = Versions("9.7.4-2", "9.7.4-2"), Versions("9.7.4-2", "9.7.5-1")
     assert not check_versions({"db-1": same})
     assert check_versions({"db-1": same, "db-2": newer})
-    with pytest.raises(RefusedError, match="from 9.7 to 9.8"):
+    with pytest.raises(RefusedError, match=r"from 9\.7 to 9\.8"):
         check_versions({"db-1": Versions("9.7.4-2", "9.8.0-1")})
     assert (series("1:8.4.6+dfsg-1"), series("(none)")) == ("8.4", "")
 

@@ -143,11 +143,11 @@ def test_hosts_that_can_connect_are_named() -> None:
 
 
 def test_servers_that_can_be_started_are_started_first() -> None:
-    class Hands:
-        looks = [LAST, seen(stopped("db-1"), stopped("db-2"), silent("db-3"))]
+    looks = [LAST, seen(stopped("db-1"), stopped("db-2"), silent("db-3"))]
 
+    class Hands:
         def look(self) -> Picture:
-            return self.looks.pop(0)
+            return looks.pop(0)
 
     on = {"db-1": Host(), "db-2": Host(), "app-1": Host(reach={"open": []})}
     said: list[str] = []

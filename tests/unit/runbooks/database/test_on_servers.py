@@ -113,7 +113,7 @@ def test_a_proof_is_a_commit_of_the_whole_group(
 def test_a_member_is_rebuilt_by_a_copy_and_is_back(
     servers: dict[str, Server], programs: dict[str, Member], tmp_path: Any
 ) -> None:
-    """As `db replace` does it: its data aside, a new directory, a join that must copy, the restart after it."""
+    """As `db replace` does it: data aside, a new directory, a join that must copy, the restart after it."""
     lost = servers["db-3"]
     lost.end()
     wait(lambda: online(servers["db-1"]) == 2, "the group did not expel it")
