@@ -58,9 +58,7 @@ def picture(report: Mapping[str, Any]) -> Picture:
     """The picture of a report."""
     graph: list[dict[str, Any]] = [c for c in report["graph"] if -SPAN_BEFORE_S <= c["t"] <= SPAN_AFTER_S]
     moments = [row for row in report["timeline"] if row["kind"] in MARKED]
-    last = max(
-        [1.0, *(c["t"] + BUCKET_S for c in graph), *(r["t"] for r in moments if r["t"] <= SPAN_AFTER_S)]
-    )
+    last = max([1.0, *(c["t"] + BUCKET_S for c in graph), *(r["t"] for r in moments if r["t"] <= SPAN_AFTER_S)])
     scale = (WIDTH - LEFT - RIGHT) / (last + SPAN_BEFORE_S)
 
     def x(seconds: float) -> float:

@@ -20,9 +20,7 @@ def translations(language: str) -> gettext.NullTranslations:
     """Compiled when first asked for, so that no compiled file goes stale. Chinese needs none."""
     if language == "zh":
         return gettext.NullTranslations()
-    file = resources.files("runbooks.drills.reports").joinpath(
-        "locale", language, "LC_MESSAGES", "reports.po"
-    )
+    file = resources.files("runbooks.drills.reports").joinpath("locale", language, "LC_MESSAGES", "reports.po")
     text = io.BytesIO(file.read_bytes())
     compiled = io.BytesIO()
     write_mo(compiled, read_po(text, locale=Locale.parse(language), abort_invalid=True))
