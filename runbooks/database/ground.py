@@ -84,9 +84,16 @@ class Hands:
         if not answering:
             return members
         sets = {m.name: ",".join(s for s in (m.executed, m.received) if s) for m in answering}
-        found = self.members[answering[0].name].ask("compare", sets=sets)
-        missing, only = found["missing"], found["only"]
-        return [replace(m, missing=missing[m.name], only=only[m.name]) if m.answers else m for m in members]
+        for judge in answering:  # one may have gone in this moment: it is restarted, say
+            try:
+                found = self.members[judge.name].ask("compare", sets=sets)
+            except YiyunError:
+                continue
+            missing, only = found["missing"], found["only"]
+            return [
+                replace(m, missing=missing[m.name], only=only[m.name]) if m.answers else m for m in members
+            ]
+        return members
 
 
 @contextmanager

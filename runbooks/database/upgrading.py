@@ -67,6 +67,7 @@ def versions_on(on: Mapping[str, Hand], members: tuple[str, ...]) -> dict[str, V
     for name in members:
         if name not in on:
             raise YiyunError(f"{name} cannot be asked", hint=f"yiyun ssh {name}")
+        on[name].ask("refresh", seconds=120)
         said = on[name].ask("look", seconds=60)
         if not series(said["installed"]):
             raise YiyunError(f"{name} has no server package", hint="yiyun up --only data")

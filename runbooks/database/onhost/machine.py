@@ -43,6 +43,7 @@ class Machine:
             "reach",
             "start",
             "restart",
+            "refresh",
             "upgrade",
             "hold",
             "set_aside",
@@ -76,6 +77,11 @@ class Machine:
     def restart(self) -> dict[str, Any]:
         """Restart the server."""
         _run(["systemctl", "restart", UNIT])
+        return {}
+
+    def refresh(self) -> dict[str, Any]:
+        """Ask the package sources what they have."""
+        _run(["apt-get", "update", "--quiet"])
         return {}
 
     def upgrade(self) -> dict[str, Any]:

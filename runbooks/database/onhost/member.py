@@ -15,8 +15,10 @@ from runbooks.database.onhost.lines import serve
 
 CONFIG = Path("/etc/yiyun/mysql-group.json")
 POLL_SECONDS = 0.003
-READ_SECONDS = 330
-"""A join returns once the member is in the view. Who asks has a limit of its own for the rest."""
+READ_SECONDS = 3.0
+"""Below what those who ask wait for an answer, so that a server that hangs costs no more than its answer."""
+JOIN_SECONDS = 330.0
+"""A join returns once the member is in the view."""
 
 OWN = """SELECT @@server_uuid AS uuid, @@version AS version,
   REPLACE(@@GLOBAL.gtid_executed, '\\n', '') AS executed,
@@ -51,6 +53,7 @@ class Member:
         self._config, self._health_port = config, health_port
         self._ssl = {"ca": config.get("ca")} if ssl is None else ssl
         self._connection: Any = None
+        self._patience = READ_SECONDS
 
     @property
     def handlers(self) -> dict[str, Any]:
@@ -130,11 +133,16 @@ class Member:
     def clone_next(self) -> dict[str, Any]:
         """Join by a copy of another member, however little is missing; returns when the join has begun."""
         self._drop()  # of the server that was here before
-        self._row("SET GLOBAL group_replication_clone_threshold = 1")
-        recovery = self._config["recovery"]
-        self._row("STOP GROUP_REPLICATION")
-        started = "START GROUP_REPLICATION USER = %s, PASSWORD = %s"
-        self._row(started, recovery["user"], recovery["password"])
+        self._patience = JOIN_SECONDS
+        try:
+            self._row("SET GLOBAL group_replication_clone_threshold = 1")
+            self._row("STOP GROUP_REPLICATION")
+            recovery = self._config["recovery"]
+            started = "START GROUP_REPLICATION USER = %s, PASSWORD = %s"
+            self._row(started, recovery["user"], recovery["password"])
+        finally:
+            self._patience = READ_SECONDS
+            self._drop()
         return {}
 
     def _busy(self, clients: list[str]) -> list[dict[str, Any]]:
@@ -173,7 +181,7 @@ class Member:
                 password=admin["password"],
                 ssl=self._ssl or None,
                 connect_timeout=2,
-                read_timeout=READ_SECONDS,
+                read_timeout=self._patience,
                 autocommit=True,
                 cursorclass=pymysql.cursors.DictCursor,
             )

@@ -148,11 +148,12 @@ def test_a_moment_that_has_not_come_yet_drops_nothing_newer(enter: Enter, folder
 
 def test_nobody_is_seen_to_enter_a_gate_that_is_closed_and_empty(folder: Path) -> None:
     """The race that matters: whoever is let in after the close must be seen by the count."""
-    gate, stop, wrong = Gate(folder), threading.Event(), []
+    gate, stop, wrong, entered = Gate(folder), threading.Event(), [], []
 
     def user(enter: Enter) -> None:
         while not stop.is_set():
             with enter(folder):
+                entered.append(enter)
                 if quiet.is_set():
                     wrong.append(time.monotonic())
 
@@ -172,6 +173,7 @@ def test_nobody_is_seen_to_enter_a_gate_that_is_closed_and_empty(folder: Path) -
     for thread in users:
         thread.join()
     assert not wrong
+    assert min(entered.count(e) for e in (by_toolkit, by_platform)) > 20
 
 
 def test_a_gate_cannot_be_closed_for_long(folder: Path) -> None:
