@@ -11,6 +11,7 @@ from typer.exceptions import Abort, TyperException
 
 from cli.verbs import (
     bundle,
+    db,
     doctor,
     drift,
     drill,
@@ -51,6 +52,7 @@ app.add_typer(lab.app, name="lab")
 app.add_typer(bundle.app, name="bundle")
 drill_plan.add_to(drill.app)
 drill_report.add_to(drill.app)
+app.add_typer(db.app, name="db")
 app.add_typer(drill.app, name="drill")
 app.add_typer(host.app, name="host")
 app.add_typer(monitor.app, name="monitor")

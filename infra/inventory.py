@@ -62,6 +62,7 @@ def shared_variables(estate: Estate) -> Variables:
         "yiyun_vpc_cidr": str(estate.vpc.cidr),
         "yiyun_shared_kernel": estate.provider == "lab",
         "yiyun_buckets": [b.model_dump(include={"name", "region", "copy_of"}) for b in estate.buckets],
+        "yiyun_database": estate.database.model_dump(),
         "yiyun_edge": EDGE.as_variables(),
         "yiyun_tls12_ciphers": TLS12_CIPHERS,
         "yiyun_balancer_addresses": [str(balancer_address(estate, b)) for b in estate.load_balancers],

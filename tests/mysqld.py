@@ -1,7 +1,7 @@
-"""The lab members' own MySQL server, unpacked from the bundle, for the platform's tests.
+"""The lab hosts' own MySQL server and router, unpacked from the bundle, for tests without a lab.
 
-`python -m tests.mysqld` prints the path of a `mysqld` that runs on this machine whatever its Debian is: it
-brings its own loader and libraries, those of the hosts' image and of the bundle.
+`python -m tests.mysqld [mysqld|haproxy]` prints the path of a program that runs on this machine whatever its
+Debian is: it brings its own loader and libraries, those of the hosts' image and of the bundle.
 """
 
 from __future__ import annotations
@@ -23,42 +23,48 @@ if TYPE_CHECKING:
     from infra.bundle.model import Bundle
     from infra.drivers.lab.commands import Progress
 
-ROLE = "mysql"
+ROLES = frozenset({"mysql", "db_router"})
+"""Whose packages are unpacked."""
+BASE = "--basedir={0}/usr --lc-messages-dir={0}/usr/share/mysql"
+PROGRAMS = {"mysqld": BASE, "haproxy": ""}
+"""Program → what it must be told, with the folder it was unpacked to."""
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 
 
-def ensure_mysqld(progress: Progress) -> Path:
-    """A `mysqld` of the bundle's version. Raises YiyunError when bundle or image cannot be had."""
+def ensure_program(name: str, progress: Progress) -> Path:
+    """One of `PROGRAMS`, of the bundle's version. Raises YiyunError when bundle or image cannot be had."""
     bundle, image = build_bundle(progress), ensure_image(IMAGE, progress)
     folder = cache_root() / "test-mysqld" / bundle.lock.inputs
-    program = folder / "mysqld"
+    program = folder / name
     with FileLock(cache_root() / "test-mysqld.lock"):
         if not program.exists():
-            progress("unpacking the bundle's MySQL server")
+            progress("unpacking the bundle's MySQL server and router")
             shutil.rmtree(folder.parent, ignore_errors=True)
             _unpack(bundle, folder / "root")
-            program.write_text(_script(folder / "root", image), encoding="utf-8")
-            program.chmod(0o755)
+            for made in PROGRAMS:
+                (folder / made).write_text(_script(made, folder / "root", image), encoding="utf-8")
+                (folder / made).chmod(0o755)
     return program
 
 
 def _unpack(bundle: Bundle, root: Path) -> None:
     root.mkdir(parents=True)
     for file in bundle.lock.files:
-        if ROLE in file.roles and file.path.endswith(".deb"):
+        if ROLES & set(file.roles) and file.path.endswith(".deb"):
             run(["dpkg-deb", "--extract", str(bundle.path / file.path), str(root)])
 
 
-def _script(root: Path, image: Path) -> str:
+def _script(name: str, root: Path, image: Path) -> str:
     libraries = f"{root / LIBRARIES}:{image / LIBRARIES}"
     loader = next(p for p in (root / LOADER, image / LOADER) if p.exists())
-    where = f"--basedir={root / 'usr'} --lc-messages-dir={root / 'usr/share/mysql'}"
+    program, told = root / "usr/sbin" / name, PROGRAMS[name].format(root)
     return (
         "#!/bin/sh\n# The caller's first options (--no-defaults) must stay first.\n"
-        f'exec {loader} --library-path {libraries} {root / "usr/sbin/mysqld"} "$@" {where}\n'
+        f'exec {loader} --library-path {libraries} {program} "$@" {told}\n'
     )
 
 
 if __name__ == "__main__":
-    print(ensure_mysqld(lambda text: print(text, file=sys.stderr)))  # noqa: T201  its result
+    wanted = sys.argv[1] if len(sys.argv) > 1 else "mysqld"
+    print(ensure_program(wanted, lambda text: print(text, file=sys.stderr)))  # noqa: T201  its result

@@ -40,6 +40,15 @@ def test_a_mistake_is_one_line_and_exit_4(arguments: list[str]) -> None:
     assert "Traceback" not in answer.stderr
 
 
+def test_lint_names_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    assert (run("lint", env=environment()).returncode, run("lint", env=environment()).stdout) == (0, "")
+    file = tmp_path / "bad.sql"
+    file.write_text("CREATE TABLE t (a INT PRIMARY KEY) ENGINE=MyISAM;")
+    answer = run("lint", str(file), env=environment())
+    assert answer.returncode == 1
+    assert answer.stdout.startswith("t: not-innodb: the group refuses")
+
+
 def test_a_database_that_is_not_there_is_one_line_and_exit_1(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.touch(mode=0o600)

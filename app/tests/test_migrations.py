@@ -13,7 +13,7 @@ from sqlalchemy import Column, Engine, ForeignKey, Integer, MetaData, Table, tex
 from yiyun_app.database import connect
 from yiyun_app.errors import DatabaseUnavailableError
 from yiyun_app.migrate import LeaseLostError, head_revision, migrate, offline_sql, serves, take_lease
-from yiyun_app.migration_linter import Finding, lint_metadata, lint_sql
+from yiyun_app.migration_linter import EXPLANATIONS, Finding, lint_metadata, lint_sql
 from yiyun_app.schema import Base
 from yiyun_app.settings import DatabaseSettings
 
@@ -22,6 +22,12 @@ def test_the_shipped_migrations_break_no_rule() -> None:
     sql = offline_sql()
     assert sql.count("CREATE TABLE") >= 10
     assert lint_sql(sql) == []
+
+
+def test_every_rule_says_why_and_what_instead() -> None:
+    for rule in EXPLANATIONS:
+        assert str(Finding(rule, "t")).startswith(f"t: {rule}: ")
+        assert ":" in EXPLANATIONS[rule]
 
 
 def test_the_declared_tables_break_no_rule() -> None:
@@ -42,6 +48,9 @@ def test_the_declared_tables_break_no_rule() -> None:
         ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (a) ON DELETE CASCADE", "cascading-foreign-key"),
         ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (a) ON UPDATE SET\n NULL", "cascading-foreign-key"),
         ("SELECT GET_LOCK('x', 1)", "named-or-table-lock"),
+        ("LOCK TABLES t WRITE", "named-or-table-lock"),
+        ("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "serializable"),
+        ("SET @@SESSION.transaction_isolation = 'SERIALIZABLE'", "serializable"),
     ],
 )
 def test_a_planted_fault_is_found(sql: str, rule: str) -> None:
@@ -55,6 +64,8 @@ def test_a_planted_fault_is_found(sql: str, rule: str) -> None:
         "CREATE TABLE t LIKE u",
         "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (b)",
         "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (a) ON DELETE RESTRICT",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "INSERT INTO t VALUES ('transaction isolation level serializable')",
         "INSERT INTO t VALUES ('ON DELETE CASCADE; CREATE TABLE x (a INT)') -- GET_LOCK(",
     ],
 )

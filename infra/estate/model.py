@@ -147,6 +147,13 @@ class Line(Part):
     cidr: IPv4Network
 
 
+class Database(Part):
+    """How the MySQL group chooses its writer."""
+
+    single_primary: bool = False
+    """The vendor's default mode: the group elects one primary itself, about six seconds after it lost one."""
+
+
 class Published(Part):
     """Ports of 127.0.0.1 at which a lab is reached."""
 
@@ -184,6 +191,7 @@ class Estate(Part):
     load_balancers: tuple[LoadBalancer, ...] = ()
     buckets: tuple[Bucket, ...] = ()
     line: Line | None = None
+    database: Database = Database()
     secrets_from: str = ""
     state: str = ""
     lab: Lab = Lab()

@@ -3,7 +3,7 @@
 import socket
 import sys
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,10 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from yiyun_app import __version__
 from yiyun_app.database import connect, sessions, tls_context
 from yiyun_app.errors import DatabaseUnavailableError, UserError
-from yiyun_app.migrate import LeaseLostError
+from yiyun_app.migrate import LeaseLostError, offline_sql
 from yiyun_app.migrate import migrate as migrate_schema
+from yiyun_app.migration_linter import lint_metadata, lint_sql
 from yiyun_app.rekey import rekey_all
 from yiyun_app.retry import RetryPolicy, error_code, run_transaction
+from yiyun_app.schema import Base
 from yiyun_app.settings import DatabaseSettings, RekeySettings, ServeSettings, load, read_field_keys
 from yiyun_app.users import Role, set_user
 
@@ -42,6 +44,17 @@ def migrate(wait: float) -> None:
     """Bring the database schema to this release; prints changed or unchanged."""
     changed = migrate_schema(connect(load(DatabaseSettings)), wait_seconds=wait)
     click.echo("changed" if changed else "unchanged")
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.File(encoding="utf-8"))
+def lint(file: IO[str] | None) -> None:
+    """Check SQL (FILE, or what `migrate` would run) against the rules of a group with several writers."""
+    found = lint_sql(file.read() if file else offline_sql()) + ([] if file else lint_metadata(Base.metadata))
+    for finding in found:
+        click.echo(str(finding))
+    if found:
+        sys.exit(EXIT_FAILED)
 
 
 @cli.command()

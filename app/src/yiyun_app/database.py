@@ -9,6 +9,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from yiyun_app.errors import UserError
+from yiyun_app.gate import Gate, gated_pool, watch
 from yiyun_app.settings import DatabaseSettings, read_secret
 from yiyun_app.watched import Watched
 
@@ -19,7 +20,8 @@ _RECYCLE_SECONDS = 1800
 def connect(settings: DatabaseSettings) -> Engine:
     """Make the engine (nothing is opened yet); raise UserError when password or CA file cannot be used.
 
-    Both files are looked at for each new connection: a new password or authority needs no restart.
+    Both files are looked at for each new connection: a new password or authority needs no restart. Where the
+    host has a gate, connections are handed out through it.
     """
     password_file, ca_file = settings.database_password_file, settings.database_ca_file
     password = Watched([password_file], lambda: read_secret(password_file))
@@ -33,8 +35,10 @@ def connect(settings: DatabaseSettings) -> Engine:
         settings.database_name,
         {"charset": "utf8mb4"},
     )
+    gate = Gate(settings.database_gate_folder) if settings.database_gate_folder else None
     engine = create_engine(
         url,
+        poolclass=gated_pool(gate) if gate else None,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         pool_size=settings.database_pool_size,
@@ -56,6 +60,8 @@ def connect(settings: DatabaseSettings) -> Engine:
         parameters["ssl"] = tls() if tls else None
 
     event.listen(engine, "do_connect", current)
+    if gate:
+        watch(engine, gate)
     return engine
 
 

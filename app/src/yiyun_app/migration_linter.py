@@ -17,7 +17,24 @@ _ALTER_TABLE = re.compile(r"\bALTER\s+TABLE\s+([\w.`]+)(.*)", re.IGNORECASE | re
 _CASCADE = re.compile(r"\bON\s+(?:DELETE|UPDATE)\s+(CASCADE|SET\s+NULL|SET\s+DEFAULT)\b", re.IGNORECASE)
 _ENGINE = re.compile(r"\bENGINE\s*=?\s*(\w+)", re.IGNORECASE)
 _LOCK_FUNCTION = re.compile(r"\b(GET_LOCK|RELEASE_LOCK)\s*\(|\bLOCK\s+TABLES\b", re.IGNORECASE)
+_SERIALIZABLE = re.compile(
+    r"\bISOLATION\s+LEVEL\s+SERIALIZABLE\b|\btransaction_isolation\s*=\s*SERIALIZABLE\b", re.IGNORECASE
+)
+_QUOTED_ISOLATION = re.compile(r"(?<=transaction_isolation)\s*:?=\s*(['\"])SERIALIZABLE\1", re.IGNORECASE)
 _DROP_PRIMARY_KEY = re.compile(r"\bDROP\s+PRIMARY\s+KEY\b", re.IGNORECASE)
+
+
+EXPLANATIONS = {
+    "missing-primary-key": "the group tells rows apart by primary key only: declare one",
+    "not-innodb": "the group refuses the first insert into any other engine (error 3098): ENGINE=InnoDB",
+    "cascading-foreign-key": (
+        "rows that a cascade changes escape the group's conflict check, so it refuses the first insert"
+        " (error 3098): RESTRICT, and change the children in the same transaction"
+    ),
+    "named-or-table-lock": "a lock of one member is unknown to the others: a row with a lease, or FOR UPDATE",
+    "serializable": "the group refuses writes at SERIALIZABLE (error 3098): READ COMMITTED, and FOR UPDATE",
+}
+"""Rule → why, and what to do instead (figures: MySQL 9.7 error reference)."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +44,14 @@ class Finding:
     rule: str
     table: str
 
+    def __str__(self) -> str:
+        return f"{self.table}: {self.rule}: {EXPLANATIONS[self.rule]}"
+
 
 def lint_sql(sql: str) -> list[Finding]:
     """Check DDL text, statement by statement; comments and string literals are not read as SQL."""
-    text = _STRING.sub("''", _COMMENT.sub(" ", sql))
+    unquoted = _QUOTED_ISOLATION.sub("= SERIALIZABLE", _COMMENT.sub(" ", sql))
+    text = _STRING.sub("''", unquoted)
     return [finding for statement in text.split(";") for finding in _lint_statement(statement)]
 
 
@@ -59,6 +80,8 @@ def _lint_statement(statement: str) -> list[Finding]:
         findings.append(Finding("cascading-foreign-key", table))
     if _LOCK_FUNCTION.search(statement):
         findings.append(Finding("named-or-table-lock", table))
+    if _SERIALIZABLE.search(statement):
+        findings.append(Finding("serializable", table))
     if create and not re.search(r"\bPRIMARY\s+KEY\b", create[2], re.IGNORECASE) and not _is_copy(create[2]):
         findings.append(Finding("missing-primary-key", table))
     if (

@@ -36,6 +36,7 @@ class DatabaseSettings(BaseSettings):
     database_connect_timeout: Annotated[float, Field(gt=0, le=1)] = 1.0
     database_read_timeout: Annotated[float, Field(ge=1)] = 10.0
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
+    database_gate_folder: Path | None = None
     retry_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
 
 

@@ -49,7 +49,14 @@ QUERIES = {
     "variables": "SELECT JSON_OBJECTAGG(VARIABLE_NAME, VARIABLE_VALUE)"
     " FROM performance_schema.global_variables WHERE VARIABLE_NAME IN ('datadir', 'require_secure_transport',"
     " 'tls_version', 'sync_binlog', 'local_infile', 'innodb_flush_log_at_trx_commit', 'gtid_mode',"
-    " 'transaction_isolation', 'skip_name_resolve')",
+    " 'transaction_isolation', 'skip_name_resolve', 'group_replication_ssl_mode',"
+    " 'group_replication_recovery_use_ssl', 'group_replication_recovery_ssl_verify_server_cert',"
+    " 'group_replication_single_primary_mode', 'group_replication_exit_state_action')",
+    "rights": "SELECT JSON_ARRAYAGG(JSON_ARRAY(GRANTEE, place, PRIVILEGE_TYPE)) FROM ("
+    "SELECT GRANTEE, '*' AS place, PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES UNION ALL "
+    "SELECT GRANTEE, TABLE_SCHEMA, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES UNION ALL "
+    "SELECT GRANTEE, CONCAT(TABLE_SCHEMA, '.', TABLE_NAME), PRIVILEGE_TYPE"
+    " FROM information_schema.TABLE_PRIVILEGES) AS r WHERE GRANTEE LIKE '''yiyun\\_%'",
     "app_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.SCHEMA_PRIVILEGES"
     " WHERE GRANTEE LIKE '%yiyun_app%'",
     "app_global_grants": "SELECT JSON_ARRAYAGG(PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES"

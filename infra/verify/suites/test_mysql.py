@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infra.verify.suites.rights import ROW_RIGHTS, surplus_rights
+
 if TYPE_CHECKING:
     from infra.verify.suites.machine import Machine
 
 pytestmark = pytest.mark.service("mysql")
 
 SYSTEM_ACCOUNTS = {"mysql.infoschema", "mysql.session", "mysql.sys"}
-ROW_RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
 def test_group_is_whole(on: Machine) -> None:
@@ -83,6 +84,27 @@ def test_application_may_change_rows_and_nothing_else(on: Machine) -> None:
         and "Y" in {a["super"], a["grant"], a["file"]}
     ]
     assert not mighty, mighty
+
+
+def test_every_account_reaches_what_it_is_for_and_nothing_else(on: Machine) -> None:
+    wrong = surplus_rights(on.json_of("mysql-rights"))
+    assert not wrong, wrong
+
+
+def test_members_speak_to_each_other_encrypted_and_proven(on: Machine) -> None:
+    now = on.json_of("mysql-variables")
+    assert now["group_replication_ssl_mode"] == "VERIFY_CA"
+    assert now["group_replication_recovery_use_ssl"] == "ON"
+    assert now["group_replication_recovery_ssl_verify_server_cert"] == "ON"
+
+
+def test_the_group_has_the_mode_the_estate_says(on: Machine) -> None:
+    wanted = "ON" if on.estate.database.single_primary else "OFF"
+    assert on.json_of("mysql-variables")["group_replication_single_primary_mode"] == wanted
+
+
+def test_a_member_that_gives_up_shuts_itself_to_clients(on: Machine) -> None:
+    assert on.json_of("mysql-variables")["group_replication_exit_state_action"] == "OFFLINE_MODE"
 
 
 def test_configuration_with_secrets_is_not_for_everybody(on: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,27 @@ SHAPES = {
 """A verdict is told by word, colour and shape: circle with a tick, square with a cross, diamond, octagon."""
 
 
+COLOURS = {"ok": "#2f7d5b", "unknown": "#c98a1b", "fail": "#b3372f"}
+SOFT = "#5b6775"
+VERDICT_COLOURS = {"passed": "ok", "failed": "fail", "void": "unknown", "aborted": "unknown"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a moment is drawn. Written into the picture itself: what sets PDFs reads no style sheet there."""
+
+    stroke: str = SOFT
+    width: float = 1
+    dashed: bool = True
+
+
+LINES = {
+    "fault": Line(COLOURS["fail"], 2, dashed=False),
+    "first-good-write": Line(COLOURS["ok"], 1.5, dashed=False),
+    "full-strength": Line(COLOURS["ok"], 1.5, dashed=False),
+}
+
+
 def main_of(report: Mapping[str, Any], language: Language) -> str:
     """The page's `<main>`: everything that a reader sees of a report."""
     return (
@@ -35,6 +57,9 @@ def main_of(report: Mapping[str, Any], language: Language) -> str:
             **report,
             **_words(report, language),
             lang=language,
+            colours=COLOURS,
+            colour=COLOURS[VERDICT_COLOURS[report["result"]["verdict"]]],
+            line_of=_line_of,
             picture=picture(report),
             floor=drawing.FLOOR,
             top=drawing.TOP,
@@ -81,6 +106,10 @@ def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "seen": [row for row in report["timeline"] if row["kind"] in {"seen", "alert"}],
         "fields": _fields,
     }
+
+
+def _line_of(kind: str) -> Line:
+    return LINES.get(kind, Line())
 
 
 def _seconds(value: float | None) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 from pydantic import BaseModel, ConfigDict
 
+from runbooks.database.onhost.gate import Gate, boot_ns
 from runbooks.drills.evidence.history import Kind, Operation, Outcome
 from runbooks.drills.workloads.pacing import carry_out, drawn, paced
 
@@ -62,6 +63,8 @@ class Settings(BaseModel):
     rate: float
     seconds: float
     seed: int
+    gate: str = ""
+    """Folder of the app host's gate, as this process sees it; empty: no planned switch is waited for."""
 
 
 @dataclass
@@ -79,7 +82,9 @@ class Client:
     def __init__(self, settings: Settings, number: int, note: Callable[[Operation], None]) -> None:
         self.settings, self.number, self.note = settings, number, note
         self._random = random.Random(f"{settings.seed}/{number}")  # noqa: S311  a seed that can be repeated
+        self._gate = Gate(Path(settings.gate)) if settings.gate else None
         self._connection: Connection | None = None
+        self._opened = 0
         self._member = ""
         self._version = 0
 
@@ -135,6 +140,14 @@ class Client:
         return answer
 
     def _once(self, work: Callable[[Cursor], int | None]) -> tuple[Answer, bool]:
+        if self._gate is None:
+            return self._transaction(work)
+        with self._gate.passed() as discard:
+            if self._opened < discard:
+                self._dropped()
+            return self._transaction(work)
+
+    def _transaction(self, work: Callable[[Cursor], int | None]) -> tuple[Answer, bool]:
         committing = False
         try:
             connection = self._checked_out()
@@ -160,7 +173,7 @@ class Client:
                 return self._connection
             except (pymysql.MySQLError, OSError):
                 self._dropped()
-        self._connection = connected(self.settings)
+        self._connection, self._opened = connected(self.settings), boot_ns()
         with self._connection.cursor() as cursor:
             cursor.execute("SELECT @@hostname")
             self._member = str((cursor.fetchone() or ("",))[0])

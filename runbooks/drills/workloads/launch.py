@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra.drivers.lab.hosts import run_in_host
+from infra.drivers.lab.hosts import containers, run_in_host
 from infra.drivers.lab.names import INTERNET, qualified
 from infra.errors import BadInputError, YiyunError
 from infra.estate.addresses import elastic_addresses, elastic_name_of_balancer
@@ -18,6 +18,7 @@ from runbooks.drills.evidence.members import SCHEMA
 from runbooks.drills.workloads import database, guests, platform
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -63,6 +64,16 @@ def platform_settings(paths: EstatePaths, host: str) -> dict[str, str]:
     return {name.removeprefix("YIYUN_APP_").lower(): value for name, value in pairs}
 
 
+def gate_of(paths: EstatePaths, host: str, deployed: Mapping[str, str]) -> str:
+    """The host's gate as a process outside the host sees it; empty where the platform has none.
+
+    The workload shares the host's network only, so it goes through the host's first process to its files.
+    """
+    folder = deployed.get("database_gate_folder", "")
+    found = containers(paths.estate).get(qualified(paths.estate, host))
+    return f"/proc/{found.pid}/root{folder}" if folder and found else ""
+
+
 def start_database(
     estate: Estate, paths: EstatePaths, workload: Workload, client: str, history: Path, seed: int
 ) -> Running:
@@ -80,6 +91,7 @@ def start_database(
         rate=workload.rate,
         seconds=LIMIT_SECONDS,
         seed=seed,
+        gate=gate_of(paths, client, deployed),
     )
     return _started(qualified(paths.estate, client), database.__name__, settings, history)
 

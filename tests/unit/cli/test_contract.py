@@ -6,12 +6,16 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 
+from cli.verbs.db import fields_of
 from infra.estate.loading import load_estate
+from runbooks.database.picture import Busy, Member, Picture, Router
 from tests.lab.harness import SCHEMAS, check_schema
 
 ROOT = Path(__file__).parents[3]
@@ -73,12 +77,35 @@ def test_a_broken_estate_is_exit_4_with_file_and_line_before_anything_is_made(
         ("destroy",),
         ("lab", "stop"),
         ("monitor", "diff"),
+        ("db", "status"),
+        ("db", "switch"),
+        ("db", "replace", "db-2"),
+        ("db", "upgrade"),
+        ("db", "recover"),
     ],
 )
 def test_an_estate_that_was_never_up_is_said_so(words: tuple[str, ...], tmp_path: Path) -> None:
     code, result = result_of(*words, state=tmp_path)
     assert code == 4
     assert "never brought up" in result["error"]["message"]
+
+
+def test_what_the_database_looks_like_fits_its_schema() -> None:
+    member = Member("db-1", answers=True, state="ONLINE", view={"db-1": "ONLINE"}, executed="a:1-3:7")
+    router = Router("app-1", answers=True, writer="db-1", status={"db-1": "UP"}, sessions={"db-1": 2})
+    seen = Picture(
+        (replace(member, busy=(Busy(1, "u", "h", 0.2),)), Member("db-2", problem="gone")), (router,)
+    )
+    fields = fields_of(seen) | {"repaired": []}
+    common = {"command": "db status", "estate": "lab", "scope": "lab", "ok": False, "seconds": 0.1}
+    check_schema({**common, "started": "2026-11-28T05:00:00.000Z", **fields})
+    assert fields["members"][0]["transactions"] == 4
+    assert fields["members"][1]["reasons"] == ["gone"]
+    assert fields["switch"]["safe"] is False
+    assert fields["problems"] == ["db-2 does not answer: gone"]
+    del fields["routers"]
+    with pytest.raises(ValidationError):
+        check_schema({**common, "started": "2026-11-28T05:00:00.000Z", **fields})
 
 
 def test_init_writes_a_file_that_loads_and_never_overwrites(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from infra.estate.loading import load_estate
 from infra.inventory import inventory
 from infra.paths import EstatePaths
 from infra.trust.material import Material
+from runbooks.database.onhost.gate import FOLDER
 
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
 
@@ -232,3 +233,23 @@ def test_no_key_of_one_host_is_known_to_another(lab: dict[str, Any]) -> None:
     for name, variables in lab["_meta"]["hostvars"].items():
         others = {key for other, key in keys.items() if other != name}
         assert not [key for key in others if str(key) in json.dumps(variables)]
+
+
+def test_the_platform_and_the_router_agree_on_the_gate(lab: dict[str, Any], bundle: Path) -> None:
+    text = render(lab, bundle, "app-1", "platform", "app.env.j2", yiyun_county_code="411425")
+    told = next(line for line in text.splitlines() if "GATE_FOLDER" in line)
+    folder = yaml.safe_load((ROLES / "db_router/defaults/main.yml").read_text(encoding="utf-8"))[
+        "db_router_gate"
+    ]
+    assert told == f"YIYUN_APP_DATABASE_GATE_FOLDER={folder}"
+    assert str(FOLDER) == folder
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_one_variable_chooses_the_groups_mode(lab: dict[str, Any], bundle: Path, single: bool) -> None:
+    more = {"yiyun_database": {"single_primary": single}} if single else {}
+    text = render(lab, bundle, "db-1", "mysql", "yiyun.cnf.j2", **more)
+    assert f"group_replication_single_primary_mode = {'ON' if single else 'OFF'}" in text
+    assert f"group_replication_enforce_update_everywhere_checks = {'OFF' if single else 'ON'}" in text
+    group = json.loads(render(lab, bundle, "db-1", "mysql", "mysql-group.json.j2", **more))
+    assert group["single_primary"] is single

@@ -63,6 +63,8 @@ class Group:
     ca: str
     admin: Login
     recovery: Login
+    single_primary: bool = False
+    """The mode the group shall have."""
 
     @classmethod
     def load(cls, path: Path) -> Group:
@@ -76,6 +78,7 @@ class Group:
             ca=raw["ca"],
             admin=Login(**raw["admin"]),
             recovery=Login(**raw["recovery"]),
+            single_primary=bool(raw.get("single_primary", False)),
         )
 
     def connect(self, member: str, read_seconds: float = 5) -> Any:
@@ -194,6 +197,25 @@ def leave_offline_mode(group: Group, seen: Sequence[Seen]) -> None:
                 cursor.execute("SET GLOBAL offline_mode = OFF")
 
 
+def change_mode(group: Group, seen: Sequence[Seen], *, check: bool) -> bool:
+    """Give a whole group the mode it shall have, while it serves; whether it had another one.
+
+    Only when every member takes part: the others would come back with a mode that the group refuses. A member
+    that restarts has it from its file. Raises MySQLError.
+    """
+    if not seen or not all(m.serves for m in seen):
+        return False
+    with group.connect(seen[0].name, START_SECONDS) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.group_replication_single_primary_mode")
+        if bool(cursor.fetchone()[0]) == group.single_primary:
+            return False
+        wanted = "single" if group.single_primary else "multi"
+        if not check:
+            cursor.execute(f"SELECT group_replication_switch_to_{wanted}_primary_mode()")
+            cursor.fetchall()
+    return True
+
+
 def converge(group: Group, deadline: float, without: Collection[str], *, check: bool) -> tuple[int, Any]:
     """Step until every member that answers serves. `check`: only say what the first step would be."""
     began, steps = time.monotonic(), list[Any]()
@@ -215,10 +237,15 @@ def converge(group: Group, deadline: float, without: Collection[str], *, check: 
             else:
                 steps[-1]["error"] = _short(error)
             time.sleep(0.5)
-    if plan.action == "none" and not check:
-        leave_offline_mode(group, seen)
+    mode_changed = False
+    if plan.action == "none":
+        if not check:
+            leave_offline_mode(group, seen)
+        mode_changed = change_mode(group, seen, check=check)
     result = {
-        "changed": bool(steps) or (check and plan.action in {"bootstrap", "join", "force", "stop"}),
+        "changed": bool(steps)
+        or mode_changed
+        or (check and plan.action in {"bootstrap", "join", "force", "stop"}),
         "plan": asdict(plan),
         "steps": steps,
         "seconds": round(time.monotonic() - began, 2),

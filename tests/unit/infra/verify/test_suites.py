@@ -16,6 +16,7 @@ from infra.verify import suites_report
 from infra.verify.results import Failure
 from infra.verify.suites import gather
 from infra.verify.suites.machine import gather_command, question_for
+from infra.verify.suites.rights import surplus_rights
 from infra.verify.suites_runner import chosen, suite_names, suites_folder
 
 if TYPE_CHECKING:
@@ -37,6 +38,23 @@ def test_every_suite_names_a_service_that_exists() -> None:
     for path in suites_folder().glob("test_*.py"):
         text = path.read_text(encoding="utf-8")
         assert text.partition('pytest.mark.service("')[2].partition('"')[0] in names, path.name
+
+
+def test_a_right_too_many_is_named() -> None:
+    held = [["'yiyun_app'@'10.0.0.1'", "yiyun", "SELECT"], ["'yiyun_app'@'10.0.0.1'", "*", "USAGE"]]
+    assert surplus_rights([*held, ["'yiyun_admin'@'10.0.0.1'", "*", "SUPER"]]) == []
+    planted = [
+        ["'yiyun_app'@'10.0.0.1'", "yiyun", "DROP"],
+        ["'yiyun_drill'@'10.0.0.1'", "yiyun", "SELECT"],
+        ["'yiyun_health'@'localhost'", "*", "SUPER"],
+        ["'yiyun_other'@'localhost'", "yiyun", "SELECT"],
+    ]
+    assert surplus_rights([*held, *planted]) == [
+        "yiyun_app may DROP on yiyun",
+        "yiyun_drill may SELECT on yiyun",
+        "yiyun_health may SUPER on *",
+        "yiyun_other may SELECT on yiyun",
+    ]
 
 
 def test_suites_can_be_chosen_by_name() -> None:

@@ -1,0 +1,1 @@
+"""Operating the database: look, switch, replace, upgrade, recover. Plans apart from effects."""
