@@ -46,8 +46,8 @@ class Ground(Protocol):
         """What will undo a fault. Changes nothing."""
         ...
 
-    def inject(self, fault: Fault) -> None:
-        """Do it. Raises YiyunError when it cannot be done."""
+    def ready(self, fault: Fault) -> Callable[[], None]:
+        """Do what no client feels; the call that it gives does the rest. Both raise YiyunError."""
         ...
 
     def bites(self, fault: Fault) -> bool:
@@ -126,12 +126,13 @@ def unfinished(events: Sequence[Event]) -> list[Order]:
 def _inject(faults: Sequence[Fault], ground: Ground, journal: Journal) -> str:
     for fault in faults:
         journal.note("will-undo", order=ground.order_for(fault))
-    for fault in faults:
-        journal.note("fault", fault=fault.model_dump())
-        try:
-            ground.inject(fault)
-        except YiyunError as error:
-            return f"{fault.kind} could not be done: {error.message}"
+    try:
+        acts = [ground.ready(fault) for fault in faults]
+        for fault, act in zip(faults, acts, strict=True):
+            journal.note("fault", fault=fault.model_dump())
+            act()
+    except YiyunError as error:
+        return f"{' and '.join(f.kind for f in faults)} could not be done: {error.message}"
     for fault in faults:
         bites = ground.bites(fault)
         journal.note("effect", fault=fault.model_dump(), bites=bites)

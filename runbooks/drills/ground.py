@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import BadInputError, YiyunError
@@ -72,9 +73,10 @@ class LabGround:
         """What will undo a fault."""
         return tool_for(fault.kind).order(fault, self.place)
 
-    def inject(self, fault: Fault) -> None:
-        """Do it."""
-        tool_for(fault.kind).inject(fault, self.place)
+    def ready(self, fault: Fault) -> Callable[[], None]:
+        """What does it, with everything done before that no client feels."""
+        tool = tool_for(fault.kind)
+        return tool.ready(fault, self.place) if tool.ready else partial(tool.inject, fault, self.place)
 
     def bites(self, fault: Fault) -> bool:
         """Whether it is in force."""

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 FOLDER = "control"
 TOOLKIT = "yiyun"
-ALSO = ("ca-certificates", "debian-archive-keyring", "python3", "tar", "xz-utils")
+ALSO = (
+    *("ca-certificates", "debian-archive-keyring", "python3", "tar", "xz-utils"),
+    *("fonts-wqy-microhei", "libpangoft2-1.0-0"),
+)
 """Packages beside those of `doctor` that yiyun's own running needs."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.drivers.lab.hosts import run_in_host
+from infra.drivers.lab.hosts import containers, run_in_host
+from infra.drivers.lab.names import qualified
 from infra.errors import YiyunError
 
 if TYPE_CHECKING:
@@ -55,6 +58,28 @@ def unit_state(place: Place, host: str, unit: str) -> str:
 def main_pid(place: Place, host: str, unit: str) -> int:
     """Process of a unit, as the host numbers it; 0 when it has none."""
     return int(said(place, host, ["systemctl", "show", "-P", "MainPID", unit]) or 0)
+
+
+def outer_pid(place: Place, host: str, number: int) -> int:
+    """Number here, outside, of a process that a host numbers so; 0 when there is none.
+
+    Raises YiyunError when the host does not run.
+    """
+    container = containers(place.estate.estate).get(qualified(place.estate.estate, host))
+    if container is None or not container.pid:
+        raise YiyunError(f"{host} is not running", hint="yiyun status")
+    space = Path(f"/proc/{container.pid}/ns/pid").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "ns/pid").readlink() == space and _inner_pid(process) == number:
+                return int(process.name)
+    return 0
+
+
+def _inner_pid(process: Path) -> int:
+    """A process's number in its innermost namespace, from the line `NSpid: OUTER … INNER`."""
+    lines = (process / "status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))
 
 
 def bring_back(place: Place, host: str, unit: str) -> None:

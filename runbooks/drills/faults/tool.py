@@ -38,3 +38,6 @@ class Tool:
     """Undoes it, also where it never happened. Raises YiyunError."""
     is_undone: Callable[[Order, Place], bool]
     """Whether nothing of it is left."""
+    ready: Callable[[Any, Place], Callable[[], None]] | None = None
+    """Does what no client feels, and gives the call that does the rest: preparing is no outage.
+    None: there is nothing to prepare."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
+from infra.errors import YiyunError
 from runbooks.drills.faults.inside import (
     bring_back,
     drop_in_script,
     has_drop_in,
     main_pid,
+    outer_pid,
     remove_drop_in,
     said,
     shell,
@@ -19,6 +23,8 @@ from runbooks.drills.faults.inside import (
 from runbooks.drills.faults.tool import Tool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runbooks.drills.faults.tool import Order, Place
     from runbooks.drills.kinds import ProcessKilled, ProcessStopped
 
@@ -30,11 +36,24 @@ def _killed_order(fault: ProcessKilled, _place: Place) -> Order:
     return {"kind": fault.kind, "host": fault.host, "unit": fault.unit}
 
 
+def _killed_ready(fault: ProcessKilled, place: Place) -> Callable[[], None]:
+    """It will not be restarted, and its process is known by this machine's number: the kill takes no time."""
+    shell(place, fault.host, drop_in_script(fault.unit, DROP_IN), stdin="[Service]\nRestart=no\n")
+    number = outer_pid(place, fault.host, main_pid(place, fault.host, fault.unit))
+    if not number:
+        raise YiyunError(f"{fault.host}: {fault.unit} has no process", hint="yiyun status")
+
+    def kill() -> None:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            raise YiyunError(f"{fault.host}: {fault.unit} ended by itself", hint="yiyun status") from None
+
+    return kill
+
+
 def _killed_inject(fault: ProcessKilled, place: Place) -> None:
-    """In one script: what is done before the kill counts as outage, though nothing is out yet."""
-    kill = f"systemctl kill --kill-whom=main --signal=SIGKILL {fault.unit}"
-    script = f"{drop_in_script(fault.unit, DROP_IN)}; {kill}"
-    shell(place, fault.host, script, stdin="[Service]\nRestart=no\n")
+    _killed_ready(fault, place)()
 
 
 def _killed_bites(fault: ProcessKilled, place: Place) -> bool:
@@ -54,7 +73,7 @@ def _killed_is_undone(order: Order, place: Place) -> bool:
     return not has_drop_in(place, host, unit, DROP_IN) and unit_state(place, host, unit) == "active"
 
 
-KILLED = Tool(_killed_order, _killed_inject, _killed_bites, _killed_undo, _killed_is_undone)
+KILLED = Tool(_killed_order, _killed_inject, _killed_bites, _killed_undo, _killed_is_undone, _killed_ready)
 """SIGKILL to a unit's main process. It does not come back by itself before the undo."""
 
 

@@ -61,6 +61,10 @@ class FakeGround:
         self.step()
         return {"mend": fault.model_dump_json()}
 
+    def ready(self, fault: Fault) -> Callable[[], None]:
+        self.step()
+        return lambda: self.inject(fault)
+
     def inject(self, fault: Fault) -> None:
         self.step()
         self.calls.append(f"inject {fault.kind}")
