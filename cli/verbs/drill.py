@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, YesOption, confirm, reporting
 from cli.verbs.drill_plan import write_picture
-from cli.verbs.drill_report import published_fields, say_published
+from cli.verbs.drill_report import TimestampOption, published_fields, say_published, stamped
 from cli.verbs.look import must_be_deployed
 from infra.engine.lock import estate_lock
 from infra.errors import RefusedError
@@ -82,6 +82,7 @@ def run(
     operator: Annotated[str, typer.Option(help="Who runs it, for the report; default: you.")] = "",
     approver: Annotated[str, typer.Option(help="Who allowed it, for the report.")] = "",
     observer: Annotated[str, typer.Option(help="Who watches, for the report.")] = "",
+    timestamp: TimestampOption = "",
     yes: YesOption = False,
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -103,6 +104,7 @@ def run(
             folder, verdict = conduct(wanted, loaded, report.paths, chosen, people, progress)
             progress("writing the report")
             published = publish(folder, report.paths, KEY.private())
+            stamped(report, folder, timestamp)
         report.fields |= {"drill": wanted.name, "seed": chosen, "evidence": str(folder.path)} | summary(
             verdict
         )

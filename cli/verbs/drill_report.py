@@ -19,6 +19,7 @@ from runbooks.drills.journal import named
 from runbooks.drills.reports.chain import Head
 from runbooks.drills.reports.envelope import fingerprint, unseal
 from runbooks.drills.reports.publish import KEY, publish
+from runbooks.drills.reports.stamp import ask
 from runbooks.drills.reports.verify import verify
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from runbooks.drills.folder import Folder
 
 NEWEST = "newest"
+TimestampOption = Annotated[
+    str, typer.Option("--timestamp", help="URL of an authority (RFC 3161) that stamps the report's hash.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,6 +43,7 @@ def make_report(
         str, typer.Argument(help="A drill's folder by its name or the beginning of it; default: the newest.")
     ] = NEWEST,
     to: Annotated[Path | None, typer.Option(help="Also copy report and evidence into this folder.")] = None,
+    timestamp: TimestampOption = "",
     estate: EstateOption = "lab",
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -52,6 +57,7 @@ def make_report(
         with report.progress() as progress, estate_lock(report.paths, report.command, progress):
             progress("writing the report")
             published = publish(folder, report.paths, KEY.private())
+            stamped(report, folder, timestamp)
             if to is not None:
                 shutil.copytree(folder.path, to / folder.path.name)
         report.fields |= published_fields(folder, published)
@@ -69,6 +75,9 @@ def verify_reports(
     head: Annotated[
         str, typer.Option(help="NUMBER:SHA256 of the newest report, as you noted it: a cut end is seen.")
     ] = "",
+    tsa_root: Annotated[
+        list[Path] | None, typer.Option(help="Root certificate (PEM) of a time stamp authority you trust.")
+    ] = None,
     estate: EstateOption = "lab",
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -78,10 +87,11 @@ def verify_reports(
     Signature, form, pages, evidence beside them by hash, the verdict computed again, and the chain.
     """
     with reporting("drill verify", estate, json_output, quiet) as report:
+        anchored = _head(head)
         if not key and not KEY.file().exists():
             raise BadInputError("whose reports?", hint="--key ed25519:..., as its issuer told you")
         public = parse_key(given_key(key)) if key else KEY.private().public_key()
-        found = verify(files, public, _head(head))
+        found = verify(files, public, anchored, tsa_root or ())
         report.fields |= {
             "key": key_text(public),
             "fingerprint": fingerprint(public),
@@ -94,6 +104,12 @@ def verify_reports(
         report.say(table)
         chain = f"chain whole up to {report.fields['head']}" if found.head else "the chain was not checked"
         report.say(f"believed: signed by {key_text(public)}; {chain}")
+
+
+def stamped(report: Report, folder: Folder, authority: str) -> None:
+    """Get a time stamp when an authority is named. Raises YiyunError when it gives none: the report stays."""
+    stamp = ask(folder.report, authority) if authority else None
+    report.fields["stamped"] = stamp.at.isoformat() if stamp else None
 
 
 def published_fields(folder: Folder, published: tuple[Head, list[str]]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.history import read_history
 from runbooks.drills.workloads import guests
 from runbooks.drills.workloads.platform import Settings
-from tests.mysqld import ensure_mysqld
+from tests.mysqld import ensure_program
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def certificate(folder: Path) -> str:
 def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a MySQL server with a database `yiyun` and root without a password."""
     folder, port = tmp_path_factory.mktemp("mysql"), free_port()
-    program = os.environ.get("YIYUN_TEST_MYSQLD") or str(ensure_mysqld(print))
+    program = os.environ.get("YIYUN_TEST_MYSQLD") or str(ensure_program("mysqld", print))
     common = [program, "--no-defaults", f"--datadir={folder}/data", f"--log-error={folder}/log"]
     common += ["--user=root"] if os.geteuid() == 0 else []
     common += ["--innodb-buffer-pool-size=64M", "--innodb-redo-log-capacity=8M", "--secure-file-priv=NULL"]

@@ -31,7 +31,9 @@ BUCKET_S = 0.2
 LIMITS = {
     "lab": "lab on one machine: latencies and times are not those of the provider's hosts",
     "provider": "on the provider's hosts, as they were at that moment",
-    "self-declared": "times are this machine's own: no time stamp authority confirmed them",
+    "self-declared": (
+        "times are this machine's own; a time stamp beside the report says only that it was there by then"
+    ),
     "no-linearizability": "the checker does not claim linearizability or serializability",
     "silent": "could not be asked: {who}",
 }

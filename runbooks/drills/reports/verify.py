@@ -20,6 +20,7 @@ from runbooks.drills.reports.envelope import Opened, unseal
 from runbooks.drills.reports.errors import RefusedReportError
 from runbooks.drills.reports.publish import about_of
 from runbooks.drills.reports.seals import check_page, is_page
+from runbooks.drills.reports.stamp import Stamp, check, stamp_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ class Checked:
     path: Path
     opened: Opened
     evidence: Evidence
+    stamp: Stamp | None = None
+    """Of a report that has a time stamp beside it."""
 
     @property
     def seq(self) -> int:
@@ -57,6 +60,8 @@ class Checked:
             "verdict": report["result"]["verdict"],
             "sha256": self.opened.digest,
             "evidence": self.evidence,
+            "stamped": self.stamp.at.isoformat() if self.stamp else None,
+            "stamp_checked": bool(self.stamp and self.stamp.checked),
         }
 
 
@@ -68,13 +73,18 @@ class Verified:
     head: Head | None
 
 
-def verify(targets: Sequence[Path], key: Ed25519PublicKey, anchored: Head | None = None) -> Verified:
+def verify(
+    targets: Sequence[Path],
+    key: Ed25519PublicKey,
+    anchored: Head | None = None,
+    roots: Sequence[Path] = (),
+) -> Verified:
     """Check files, a drill's folder, or a folder of drills.
 
-    `anchored`: the newest report as the user noted it. Raises RefusedReportError naming the check and the
-    file, BadInputError when there is nothing to check.
+    `anchored`: the newest report as the user noted it. `roots`: of time stamp authorities that they trust.
+    Raises RefusedReportError naming the check and the file, BadInputError when there is nothing to check.
     """
-    checked = tuple(_checked(path, key) for target in targets for path in _files(target))
+    checked = tuple(_checked(path, key, roots) for target in targets for path in _files(target))
     if not checked:
         raise BadInputError("no report here", hint="give report.json, a page, or a folder of them")
     whole = anchored is not None or any(_holds_drills(target) for target in targets)
@@ -99,12 +109,14 @@ def _holds_drills(target: Path) -> bool:
     return target.is_dir() and not (target / REPORT_NAME).exists()
 
 
-def _checked(path: Path, key: Ed25519PublicKey) -> Checked:
+def _checked(path: Path, key: Ed25519PublicKey, roots: Sequence[Path]) -> Checked:
     try:
         data = path.read_bytes()
         opened = check_page(data, key)[0] if is_page(data) else unseal(data, key)
         _of_the_report_beside(path, opened, key)
-        return Checked(path, opened, _evidence(Folder(path.parent), opened))
+        stamped = path.name == REPORT_NAME and stamp_path(path).exists()
+        stamp = check(path, tuple(roots)) if stamped else None
+        return Checked(path, opened, _evidence(Folder(path.parent), opened), stamp)
     except OSError as error:
         raise BadInputError(f"{path}: {error}", hint="can it be read?") from None
     except RefusedReportError as error:
