@@ -15,6 +15,7 @@ from monitoring.look import monitoring_status
 from runbooks.drills.about import about
 from runbooks.drills.engine import finish_undo, run, unfinished
 from runbooks.drills.evidence.gather import gather
+from runbooks.drills.evidence.members import conflicts
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.folder import Folder, folders
 from runbooks.drills.ground import LabGround
@@ -76,6 +77,8 @@ def conduct(
         progress("the fault")
 
     folder.keep_about(about(folder.path.name, estate, paths, people, []))
+    members = [h.name for h in estate.hosts_with("db")]
+    journal.note("conflicts", counts=conflicts(paths, members))
     try:
         run(concrete, ground, journal, load)
     except RefusedError:
@@ -89,6 +92,7 @@ def conduct(
         progress(error.message)
     else:
         _end(running)
+        journal.note("conflicts", counts=conflicts(paths, members))
         journal.note("collected", operations=folder.operations())
     finally:
         _end(running)
@@ -175,6 +179,8 @@ def summary(verdict: Verdict) -> dict[str, object]:
         "failed_requests": None if felt is None else felt.failed,
         "added_p99_s": None if felt is None or felt.added_p99 is None else round(felt.added_p99, 3),
         "stale_reads": findings.count("stale"),
+        "conflicts": verdict.conflicts,
+        "two_writers_s": round(verdict.two_writers, 3),
         "violations": [asdict(v) for v in findings.violations],
     }
 

@@ -41,6 +41,8 @@ class Workload(Part):
     rate: float = Field(gt=0, le=500)
     """Operations a second over all clients."""
     clients: int = Field(ge=1, le=64)
+    spread: bool = False
+    """Clients on every app host, behind every router; else on one. The platform's come from outside."""
 
     @property
     def outside(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "yiyun_drill"
 AGREE_SECONDS = 60
+CONFLICTS = """SELECT COUNT_CONFLICTS_DETECTED FROM performance_schema.replication_group_member_stats
+WHERE MEMBER_ID = @@server_uuid"""
 MYSQL = (
     *("mysql", "--defaults-file=/etc/mysql/mysql.conf.d/yiyun.cnf", "--user=root"),
     *("--batch", "--raw", "--skip-column-names", "--execute"),
@@ -55,6 +58,15 @@ def asked(paths: EstatePaths, member: str, statement: str) -> Any:
     if done.returncode != 0:
         raise YiyunError(f"{member}: {done.stderr.strip()}", hint="yiyun status")
     return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def conflicts(paths: EstatePaths, members: Iterable[str]) -> dict[str, int]:
+    """Member → transactions that certification has refused since it began. Who is out is left out."""
+    found: dict[str, int] = {}
+    for member in members:
+        with contextlib.suppress(YiyunError):
+            found[member] = int(asked(paths, member, CONFLICTS))
+    return found
 
 
 def one(paths: EstatePaths, member: str) -> Held:

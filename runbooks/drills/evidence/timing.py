@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from runbooks.drills.evidence.history import Operation
 
+TURN_SECONDS = 2.0
 BEFORE_SECONDS = 1.0
 """A drill counts only when writes were acknowledged in the last second before the fault."""
 
@@ -67,6 +69,21 @@ def felt(
         failed=sum(op.tries - (op.outcome == "ok") for op in history if op.ended > fault),
         added_p99=_added(history, fault),
     )
+
+
+def two_writers(history: Sequence[Operation]) -> float:
+    """Seconds in which two members acknowledged writes by turns.
+
+    A writer that moves once is one change; changes less than `TURN_SECONDS` apart are two writers at work.
+    """
+    good = sorted((op for op in history if op.acknowledged and op.member), key=lambda op: op.began)
+    changes = [b.began for a, b in itertools.pairwise(good) if a.member != b.member]
+    longest = since = 0.0
+    for place, moment in enumerate(changes):
+        if place == 0 or moment - changes[place - 1] > TURN_SECONDS:
+            since = moment
+        longest = max(longest, moment - since)
+    return longest
 
 
 def was_busy(history: Sequence[Operation], fault: float) -> bool:

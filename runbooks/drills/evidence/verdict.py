@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.observers import clock_of
-from runbooks.drills.evidence.timing import felt, was_busy
+from runbooks.drills.evidence.timing import felt, two_writers, was_busy
 from runbooks.drills.journal import named
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ class Verdict:
     """Seconds from the fault until the hypothesis held again; None when it did not."""
     rpo: float = 0.0
     """How far back acknowledged writes are missing, in seconds before the fault; 0 when none is."""
+    conflicts: int = 0
+    """Transactions that members refused meanwhile because another had written the same rows."""
+    two_writers: float = 0.0
+    """Seconds in which two members acknowledged writes."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -104,7 +108,16 @@ def judge(evidence: Evidence) -> Verdict:
         worst_first = worst_first[-1:]
     word, reasons = next((told for told in worst_first if told[1]), ("passed", ()))
     whole = _full_strength(evidence.events, begun)
-    return Verdict(word, reasons, findings, seen, whole, _rpo(findings, begun))
+    return Verdict(
+        word,
+        reasons,
+        findings,
+        seen,
+        whole,
+        _rpo(findings, begun),
+        _conflicts(evidence.events),
+        two_writers(evidence.history),
+    )
 
 
 def _void(evidence: Evidence, begun: float | None) -> Iterator[Reason]:
@@ -176,6 +189,16 @@ def _missed(wanted: Objectives, seen: Felt | None) -> Iterator[Reason]:
 def _last_look(events: Sequence[Event]) -> list[dict[str, str]]:
     after = [event for event in named(events, "observed") if event["when"] == "after"]
     return after[-1]["probes"] if after else [{"probe": "hypothesis", "holds": "", "text": "nobody looked"}]
+
+
+def _conflicts(events: Sequence[Event]) -> int:
+    """Of every member from the first look to the last; one that began anew meanwhile counts from 0."""
+    looks: list[dict[str, int]] = [event["counts"] for event in named(events, "conflicts")]
+    if not looks:
+        return 0
+    before, after = looks[0], looks[-1]
+    grown = [after[m] - before.get(m, 0) if after[m] >= before.get(m, 0) else after[m] for m in after]
+    return sum(grown)
 
 
 def _rpo(findings: Findings, begun: float | None) -> float:

@@ -111,6 +111,8 @@ def result(verdict: Verdict) -> dict[str, Any]:
         "unknown": findings.unknown,
         "unknown_stored": findings.unknown_stored,
         "stale": findings.count("stale"),
+        "conflicts": verdict.conflicts,
+        "two_writers_s": _rounded(verdict.two_writers),
         "violations": [{"fault": v.fault, "text": v.text} for v in findings.violations],
         "full_strength_s": _rounded(verdict.full_strength),
     }

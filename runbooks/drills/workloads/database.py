@@ -63,6 +63,10 @@ class Settings(BaseModel):
     rate: float
     seconds: float
     seed: int
+    numbers: list[int] = []
+    """Which of the clients run here; empty: all of them."""
+    prepared: bool = False
+    """Whether another process has made the tables."""
     gate: str = ""
     """Folder of the app host's gate, as this process sees it; empty: no planned switch is waited for."""
 
@@ -253,10 +257,12 @@ def prepare(settings: Settings) -> None:
 def main() -> int:
     """Entry point."""
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
-    prepare(settings)
+    if not settings.prepared:
+        prepare(settings)
+    numbers = settings.numbers or range(settings.clients)
     carry_out(
         Path(sys.argv[1]),
-        lambda note: [Client(settings, n, note) for n in range(settings.clients)],
+        lambda note: [Client(settings, n, note) for n in numbers],
         settings.read_timeout + settings.connect_timeout,
     )
     return 0

@@ -18,7 +18,7 @@ from runbooks.drills.evidence.members import SCHEMA
 from runbooks.drills.workloads import database, guests, platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -38,23 +38,25 @@ LIMIT_SECONDS = 3600.0
 class Running:
     """A workload that goes on."""
 
-    process: subprocess.Popen[str]
+    processes: list[subprocess.Popen[str]]
     history: Path
 
     def trouble(self) -> str:
         """Why it ended by itself; empty while it runs."""
-        code = self.process.poll()
-        return "" if code is None else f"the workload ended by itself ({code})"
+        codes = [code for process in self.processes if (code := process.poll()) is not None]
+        return f"the workload ended by itself ({codes[0]})" if codes else ""
 
     def end(self) -> None:
         """Let it end in order; what it has noted is on the disk then."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(READY_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(READY_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def platform_settings(paths: EstatePaths, host: str) -> dict[str, str]:
@@ -77,9 +79,35 @@ def gate_of(paths: EstatePaths, host: str, deployed: Mapping[str, str]) -> str:
 def start_database(
     estate: Estate, paths: EstatePaths, workload: Workload, client: str, history: Path, seed: int
 ) -> Running:
-    """Begin the database workload at an app host. Returns when its tables stand. Raises YiyunError."""
+    """Begin the database workload at an app host, or spread over all of them.
+
+    Returns when its tables stand and its clients run. Raises YiyunError.
+    """
+    others = [h.name for h in estate.hosts_with("app") if h.name != client] if workload.spread else []
+    running = Running([], history)
+    for place, (host, numbers) in enumerate(dealt([client, *others], workload.clients).items()):
+        settings = _settings_at(estate, paths, workload, host, seed)
+        settings = settings.model_copy(update={"numbers": numbers, "prepared": place > 0})
+        try:
+            running.processes += _started(
+                qualified(paths.estate, host), database.__name__, settings, history
+            ).processes
+        except YiyunError:
+            running.end()
+            raise
+    return running
+
+
+def dealt(hosts: Sequence[str], clients: int) -> dict[str, list[int]]:
+    """Host → numbers of the clients that run there, one host after the other. Pure."""
+    return {host: list(range(place, clients, len(hosts))) for place, host in enumerate(hosts)}
+
+
+def _settings_at(
+    estate: Estate, paths: EstatePaths, workload: Workload, client: str, seed: int
+) -> database.Settings:
     material, deployed = Material(estate, paths), platform_settings(paths, client)
-    settings = database.Settings(
+    return database.Settings(
         port=MYSQL.port("mysql").number,
         user=ACCOUNT,
         password=material.passwords()[PASSWORD],
@@ -93,7 +121,6 @@ def start_database(
         seed=seed,
         gate=gate_of(paths, client, deployed),
     )
-    return _started(qualified(paths.estate, client), database.__name__, settings, history)
 
 
 def start_platform(
@@ -147,4 +174,4 @@ def _started(namespace: str, module: str, settings: BaseModel, history: Path) ->
         raise YiyunError(
             f"the workload could not begin: {said.strip().splitlines()[-1:]}", hint="yiyun status"
         )
-    return Running(process, history)
+    return Running([process], history)

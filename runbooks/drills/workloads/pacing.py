@@ -79,9 +79,15 @@ def carry_out(history: Path, make: Callable[[Note], Sequence[Runs]], patience: f
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
     file = os.open(history, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
+    unwritten: list[OSError] = []
+
     def note(operation: Operation) -> None:
         with lock:
-            os.write(file, operation.model_dump_json().encode() + b"\n")
+            try:
+                os.write(file, operation.model_dump_json().encode() + b"\n")
+            except OSError as error:  # what is not recorded proves nothing: end, and say so
+                unwritten.append(error)
+                stopped.set()
 
     clients = make(note)
     sys.stdout.write("ready\n")
@@ -96,3 +102,5 @@ def carry_out(history: Path, make: Callable[[Note], Sequence[Runs]], patience: f
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     os.fsync(file)
+    if unwritten:
+        raise unwritten[0]

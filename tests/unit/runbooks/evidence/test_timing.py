@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runbooks.drills.evidence.history import Operation
-from runbooks.drills.evidence.timing import felt, quantile, was_busy
+from runbooks.drills.evidence.timing import felt, quantile, two_writers, was_busy
 
 
 def write(client: int, began: float, ended: float, outcome: str = "ok", member: str = "db-1") -> Operation:
@@ -91,3 +91,14 @@ def test_quantiles_are_values_that_were_measured() -> None:
     assert quantile([5.0], 0.99) == 5.0
     with pytest.raises(ValueError, match="no values"):
         quantile([], 0.5)
+
+
+def test_one_change_of_the_writer_is_no_pair_of_writers() -> None:
+    assert two_writers(SWITCH) == 0
+    back = [*SWITCH, write(1, 20.0, 20.01)]
+    assert two_writers(back) == 0, "it moved back much later"
+
+
+def test_writers_by_turns_are_two_writers_for_as_long_as_it_lasts() -> None:
+    turns = [write(1, 10.6, 10.7), write(2, 10.8, 10.9, member="db-2"), write(1, 11.0, 11.1)]
+    assert two_writers([*SWITCH, *turns]) == pytest.approx(0.6)

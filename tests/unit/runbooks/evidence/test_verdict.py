@@ -186,3 +186,10 @@ def test_a_lost_write_an_undo_that_failed_and_an_estate_that_is_not_whole_are_fa
     assert judge(replace(GOOD, events=mended_later)).word == "passed"
     hurt = [e for e in EVENTS if e.mono != 22.0]
     assert said(judge(replace(GOOD, events=hurt))) == ("failed", "healthy does not hold afterwards: as seen")
+
+
+def test_conflicts_are_counted_over_all_members_also_of_one_that_began_anew() -> None:
+    looks = [event(8.1, "conflicts", counts={"db-1": 5, "db-2": 1, "db-3": 7})]
+    after = event(22.15, "conflicts", counts={"db-1": 2, "db-2": 4, "db-3": 7})
+    assert judge(replace(GOOD, events=[*looks, *EVENTS, after])).conflicts == 5
+    assert judge(GOOD).conflicts == 0
