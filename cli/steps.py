@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from infra.steps.model import Step
@@ -31,5 +32,7 @@ def _monitored(context: Context) -> int:
 
 
 def _heard(context: Context) -> int:
-    wait_until_watched(context.estate, context.paths, context.progress)
+    """After a change only pulses from now on count: hosts that were stopped have old ones."""
+    since = time.time() if context.changed else 0
+    wait_until_watched(context.estate, context.paths, context.progress, since=since)
     return 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PROOF = "proof"
 """Where `{at, whole}` stands among the results: when everything was last checked, and whether just now."""
+NAMED, NAMED_CHARACTERS = 10, 300
+"""How many failures the error names, and how much of each: the next look may find them gone."""
 
 
 def prove(zabbix: AskMonitoring, context: Context) -> int:
@@ -39,7 +41,8 @@ def prove(zabbix: AskMonitoring, context: Context) -> int:
     result = verify(context.estate, context.paths, progress=context.progress)
     context.results["verify"] = result
     if not result.ok:
-        raise YiyunError(result.summary, hint="yiyun verify shows every failure")
+        named = "; ".join(str(failure)[:NAMED_CHARACTERS] for failure in result.failures[:NAMED])
+        raise YiyunError(f"{result.summary}: {named}", hint="yiyun verify shows every failure")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_private(context.paths.verified, json.dumps({"at": now, "of": mark}).encode())
     context.results[PROOF] = {"at": now, "whole": True}

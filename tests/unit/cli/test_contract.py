@@ -143,11 +143,12 @@ def refused(tmp_path: Path, lab: str) -> dict:
 
 
 def test_a_taken_port_is_named_before_the_long_part_begins(tmp_path: Path) -> None:
+    """The first of them: the others may be taken too, by the shipped lab."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        error = refused(tmp_path, f"{{published: {{web: {port}}}}}")
+        error = refused(tmp_path, f"{{published: {{bastion: {port}}}}}")
     assert f"port {port}: 127.0.0.1 has it taken" in error["message"]
-    assert "lab.published.web" in error["hint"]
+    assert "lab.published.bastion" in error["hint"]
 
 
 def test_too_little_memory_is_said_before_the_long_part_begins(tmp_path: Path) -> None:
