@@ -1,8 +1,8 @@
-"""HAProxy before MySQL as people usually have it: one server, the others `backup`, checks with their defaults.
+"""HAProxy before MySQL as people usually have it: one server, the others `backup`, checks by default.
 
-`python -m tests.rivals.usual_router --estate FILE` puts it on the application hosts of a lab; `yiyun up` puts the
-shipped one back, as it does with every hand-made change. Timeouts are those of Debian's own haproxy.cfg; checks
-are HAProxy's defaults (a TCP connection every 2 s, down after 3 failures, up after 2).
+`python -m tests.rivals.usual_router --estate FILE` puts it on the application hosts of a lab; `yiyun up` puts
+the shipped one back, as it does with every hand-made change. Timeouts are those of Debian's own haproxy.cfg;
+checks are HAProxy's defaults (a TCP connection every 2 s, down after 3 failures, up after 2).
 """
 
 from __future__ import annotations
