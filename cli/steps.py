@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from infra.estate.model import Estate
     from infra.steps.model import Context
 
+RECENT_SECONDS = 10
+"""Agents beat every second; the check of what arrives takes 20 s for too old."""
+
 
 def steps_of(estate: Estate) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified and watched, in order."""
@@ -32,7 +35,10 @@ def _monitored(context: Context) -> int:
 
 
 def _heard(context: Context) -> int:
-    """After a change only pulses from now on count: hosts that were stopped have old ones."""
-    since = time.time() if context.changed else 0
+    """After a change only pulses from now on count: hosts that were stopped have old ones.
+
+    Without one, recent pulses do. An agent whose server was not there yet asks again after a minute.
+    """
+    since = time.time() - (0 if context.changed else RECENT_SECONDS)
     wait_until_watched(context.estate, context.paths, context.progress, since=since)
     return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from infra.drivers.lab.hosts import run_in_host
-from infra.drivers.lab.names import prefix
+from infra.drivers.lab.hosts import containers, run_in_host
+from infra.drivers.lab.names import prefix, qualified
 from tests.lab.hospital import arrive, new_results
 from tests.waiting import eventually
 
@@ -66,3 +66,14 @@ def boot_of(lab: Lab, host: str) -> int:
     """When the host's user space finished starting, in microseconds of this machine's monotonic clock."""
     shown = run_in_host(lab.paths, host, ["systemctl", "show", "-P", "FinishTimestampMonotonic"]).stdout
     return int(shown or 0)
+
+
+def test_a_host_whose_start_was_killed_half_way_is_opened_by_the_next_run(lab: Lab) -> None:
+    """It runs, and may not set its own network up: found when a run was killed at that very moment."""
+    gateway = containers(lab.estate.estate)[qualified(lab.estate.estate, "app-2")]
+    closed = ["nsenter", f"--target={gateway.pid}", "--mount", "umount", "/proc/sys/net"]
+    subprocess.run(closed, check=True, capture_output=True)
+    forward = ["sysctl", "--write", "net.ipv4.ip_forward=1"]
+    assert run_in_host(lab.paths, "app-2", forward).returncode != 0
+    assert lab.yiyun("lab", "up", "--yes").code == 0
+    assert run_in_host(lab.paths, "app-2", forward).returncode == 0

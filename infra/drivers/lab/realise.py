@@ -104,6 +104,9 @@ def _machines(paths: EstatePaths, desired: Desired, progress: Progress) -> list[
         changed += hosts.prepare(paths, host)
     started = _start(paths, wanted, progress)
     changed += [f"{thing}: started" for thing in started]
+    for thing, pid in hosts.half_started(paths.estate, [m.thing for m in wanted if m.systemd]).items():
+        hosts.open_up(pid)
+        changed.append(f"{thing}: opened")
     changed += _settle_balancers(paths, versions, started)
     return changed + _settle_stores(paths, desired, accesses, started)
 
