@@ -48,7 +48,7 @@ def wait_until_watched(
     paths: EstatePaths,
     progress: Callable[[str], None],
     *,
-    since: float = 0,
+    since: float,
     seconds: float = WATCHED_SECONDS,
 ) -> None:
     """Wait until every agent has sent its pulse: server and agents take up changes on their own time.

@@ -45,7 +45,7 @@ def main(
     clean = footprint(lab.paths)
     for kill in draw(seed, kills):
         before = results.get(kill.number)
-        if before and before["hit"] and before["recovered"]:
+        if before and is_good(before):
             continue
         if time.monotonic() - began > 60 * minutes:
             break
@@ -53,19 +53,29 @@ def main(
         typer.echo(json.dumps(results[kill.number]), err=True)
         write(out, seed, kills, lives, list(results.values()))
     lab.yiyun("lab", "down", "--yes")
-    bad = [r for r in results.values() if not (r["recovered"] and r["hit"])]
+    bad = [r for r in results.values() if not is_good(r)]
     typer.echo(f"{len(results)} kills, {len(results) - len(bad)} recoveries; {out}")
     raise typer.Exit(1 if bad or len(results) < kills else 0)
+
+
+def is_good(result: dict[str, Any]) -> bool:
+    """Whether a kill met its victim and the next run put everything right."""
+    return result["hit"] and result["recovered"]
+
+
+def lived(lives: dict[Verb, dict[str, Lives]], kill: Kill) -> Lives:
+    """When a kill's victim usually lives; one that was not seen, as long as its verb."""
+    return lives[kill.verb].get(kill.victim) or lives[kill.verb]["command"]
 
 
 def until_hit(lab: Lab, kill: Kill, lives: dict[Verb, dict[str, Lives]], clean: Footprint) -> dict[str, Any]:
     """One kill; again when the run had ended before its moment: its life is shorter than was learned."""
     for _ in range(TRIES):
         result = one(lab, kill, lives, clean)
-        known = lives[kill.verb].get(kill.victim) or lives[kill.verb]["command"]
         if result["hit"] or not result["recovered"]:
             break
-        lives[kill.verb][kill.victim] = Lives(known.born, max(known.born, 0.9 * result["seconds"]))
+        born = lived(lives, kill).born
+        lives[kill.verb][kill.victim] = Lives(born, max(born, 0.9 * result["seconds"]))
     return result
 
 
@@ -108,7 +118,7 @@ def one(lab: Lab, kill: Kill, lives: dict[Verb, dict[str, Lives]], clean: Footpr
     """Prepare, kill, run again, return to a running lab, compare."""
     if kill.verb == "lab up":
         complete(lab, "lab stop")
-    struck = strike(lab, kill, lives[kill.verb].get(kill.victim) or lives[kill.verb]["command"])
+    struck = strike(lab, kill, lived(lives, kill))
     problems, seconds = list[str](), 0.0
     try:
         seconds = complete(lab, kill.verb)
@@ -163,7 +173,7 @@ def write(
         "kills": len(results),
         "hit": sum(r["hit"] for r in results),
         "recoveries": sum(r["recovered"] for r in results),
-        "results": sorted(results, key=lambda r: r["number"]),
+        "results": results,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

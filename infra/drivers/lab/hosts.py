@@ -136,26 +136,20 @@ def remove_containers(names: Iterable[str]) -> None:
         run(["podman", "rm", "--force", "--time=20", "--ignore", *listed], timeout=300)
 
 
-def is_open(mountinfo: str) -> bool:
-    """Whether a host has what `open_up` gives it, from its first process's `mountinfo`. Pure.
+def is_open(pid: int) -> bool:
+    """Whether a running host has what `open_up` gives it. `pid`: of its first process.
 
     A run that was killed between starting a host and opening it leaves one that looks whole and is not.
     """
+    return shows_open(Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8", errors="replace"))
+
+
+def shows_open(mountinfo: str) -> bool:
+    """The same, from the text of a process's `mountinfo`. Pure."""
     lines = [line.split(" - ")[0].split() for line in mountinfo.splitlines()]
     settings = any(line[4] == "/proc/sys/net" and "rw" in line[5].split(",") for line in lines)
     shared = any(line[4] == "/" and any(tag.startswith("shared:") for tag in line[6:]) for line in lines)
     return settings and shared
-
-
-def half_started(estate: str, things: Iterable[str]) -> dict[str, int]:
-    """Running hosts that were never opened, with their first processes."""
-    found = containers(estate)
-    running = {thing: c.pid for thing in things if (c := found.get(qualified(estate, thing))) and c.alive}
-    return {
-        thing: pid
-        for thing, pid in running.items()
-        if not is_open(Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8", errors="replace"))
-    }
 
 
 def open_up(pid: int) -> None:

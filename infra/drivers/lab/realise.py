@@ -102,11 +102,9 @@ def _machines(paths: EstatePaths, desired: Desired, progress: Progress) -> list[
         changed += disks.ensure_system_disk(paths, machine.thing, machine.image, progress)
     for host in desired.hosts:
         changed += hosts.prepare(paths, host)
-    started = _start(paths, wanted, progress)
+    started, opened = _start(paths, wanted, progress)
     changed += [f"{thing}: started" for thing in started]
-    for thing, pid in hosts.half_started(paths.estate, [m.thing for m in wanted if m.systemd]).items():
-        hosts.open_up(pid)
-        changed.append(f"{thing}: opened")
+    changed += [f"{thing}: opened" for thing in opened if thing not in started]
     changed += _settle_balancers(paths, versions, started)
     return changed + _settle_stores(paths, desired, accesses, started)
 
@@ -161,11 +159,27 @@ def _must_go(paths: EstatePaths, desired: Desired, machine: Machine, container: 
     return any(disks.needs_growth(paths, d) for d in desired.disks if d.name in names)
 
 
-def _start(paths: EstatePaths, wanted: list[Machine], progress: Progress) -> list[str]:
+def _start(paths: EstatePaths, wanted: list[Machine], progress: Progress) -> tuple[list[str], list[str]]:
+    """Start what is missing, and open every host that is not open: new, or left so by a run that was killed.
+
+    Returns the started machines and the opened ones.
+    """
     found = hosts.containers(paths.estate)
     missing = [m for m in wanted if qualified(paths.estate, m.thing) not in found]
-    if not missing:
-        return []
+    if missing:
+        found = _launch(paths, missing, progress)
+    running = {m.thing: found[qualified(paths.estate, m.thing)] for m in wanted if m.systemd}
+    pids = {thing: container.pid for thing, container in running.items() if container.alive}
+    closed = [thing for thing, pid in pids.items() if not hosts.is_open(pid)]
+    for thing in closed:
+        hosts.open_up(pids[thing])
+    if closed:
+        hosts.wait_until_up(paths.estate, closed)
+    return [m.thing for m in missing], closed
+
+
+def _launch(paths: EstatePaths, missing: list[Machine], progress: Progress) -> dict[str, Container]:
+    """Start machines; all containers afterwards. Raises YiyunError when one ended at once."""
     progress(f"machines: starting {', '.join(m.thing for m in missing)}")
     owner = fabric.owner(paths)
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -179,10 +193,7 @@ def _start(paths: EstatePaths, wanted: list[Machine], progress: Progress) -> lis
                 f"{machine.thing} ended as soon as it began: {hosts.last_words(paths.estate, machine.thing)}",
                 hint="yiyun doctor checks what machines need here",
             )
-        if machine.systemd:
-            hosts.open_up(container.pid)
-    hosts.wait_until_up(paths.estate, [m.thing for m in missing if m.systemd])
-    return [m.thing for m in missing]
+    return now
 
 
 def _settle_balancers(paths: EstatePaths, versions: dict[str, str], started: list[str]) -> list[str]:

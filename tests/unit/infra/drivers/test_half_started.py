@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.drivers.lab.hosts import is_open
+from infra.drivers.lab.hosts import shows_open
 
 ROOT = "1 0 0:31 / / rw,relatime shared:5 - overlay overlay rw"
 CLOSED_ROOT = "1 0 0:31 / / rw,relatime - overlay overlay rw"
@@ -23,4 +23,4 @@ OPENED = "3 2 0:5 /sys/net /proc/sys/net rw,nosuid - proc proc rw"
     ids=["whole", "never opened", "killed between bind and remount", "its mounts are not shared"],
 )
 def test_only_a_host_that_was_opened_is_whole(lines: tuple[str, ...], *, whole: bool) -> None:
-    assert is_open("\n".join(lines)) is whole
+    assert shows_open("\n".join(lines)) is whole
