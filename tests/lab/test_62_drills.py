@@ -14,6 +14,7 @@ import pytest
 
 from infra.trust.operator_key import OperatorKey, key_text
 from tests.lab.harness import ROOT
+from tests.lab.leaks import all_forms, files_with, values
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -60,6 +61,16 @@ def test_all_of_them_are_one_chain(lab: Lab, issuer: str) -> None:
     answer = lab.yiyun("drill", "verify", str(lab.paths.drills), "--key", issuer)
     assert answer.code == 0, answer.json
     assert answer.json["head"].startswith(f"{len(FAMILIES)}:")
+
+
+@pytest.mark.usefixtures("issuer")
+def test_what_drills_leave_holds_no_secret_of_the_estate(lab: Lab) -> None:
+    needles = all_forms(values(lab))
+    probe = lab.paths.drills / "planted"
+    probe.write_bytes(next(iter(needles)))
+    assert list(files_with([lab.paths.drills], needles)) == [probe]
+    probe.unlink()
+    assert files_with([lab.paths.drills], needles) == {}
 
 
 @pytest.mark.usefixtures("issuer")
