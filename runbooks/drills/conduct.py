@@ -177,12 +177,17 @@ def summary(verdict: Verdict) -> dict[str, object]:
         "indeterminate": findings.unknown,
         "failed": findings.failed,
         "failed_requests": None if felt is None else felt.failed,
-        "added_p99_s": None if felt is None or felt.added_p99 is None else round(felt.added_p99, 3),
+        "added_p99_s": _rounded(felt and felt.added_p99),
+        "added_p99_return_s": _rounded(felt and felt.added_p99_return),
         "stale_reads": findings.count("stale"),
         "conflicts": verdict.conflicts,
         "two_writers_s": round(verdict.two_writers, 3),
         "violations": [asdict(v) for v in findings.violations],
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _left(paths: EstatePaths) -> Iterator[tuple[Folder, list[dict[str, object]]]]:

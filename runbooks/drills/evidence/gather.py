@@ -21,6 +21,8 @@ MEMBER_QUERY = """SELECT UNIX_TIMESTAMP(LOGGED), ERROR_CODE, REPLACE(DATA, '\\n'
 FROM performance_schema.error_log
 WHERE SUBSYSTEM = 'Repl' AND UNIX_TIMESTAMP(LOGGED) >= {since:.3f} ORDER BY LOGGED"""
 
+TWICE_SECONDS = 0.05
+
 
 def gather(estate: Estate, paths: EstatePaths, since: float) -> tuple[list[Sighting], list[str]]:
     """Sightings from `since` (Unix seconds) on, in order of time, and who could not be asked, and why."""
@@ -38,7 +40,19 @@ def gather(estate: Estate, paths: EstatePaths, since: float) -> tuple[list[Sight
     for host in (h.name for h in estate.hosts_with("db")):
         ask(f"member {host}", lambda host=host: member_sightings(host, _member(paths, host, since)))
     ask("monitoring", lambda: alert_sightings(events_since(estate, paths, since)))
-    return sorted(found, key=lambda s: s.at), silent
+    return once(found), silent
+
+
+def once(found: Iterable[Sighting]) -> list[Sighting]:
+    """In order of time, each once: HAProxy says a change as an alert and again in its log. Pure."""
+    kept: dict[tuple[str, str, str], Sighting] = {}
+    ordered: list[Sighting] = []
+    for sight in sorted(found, key=lambda s: s.at):
+        last = kept.get((sight.layer, sight.host, sight.text))
+        if last is None or sight.at - last.at > TWICE_SECONDS:
+            ordered.append(sight)
+        kept[sight.layer, sight.host, sight.text] = sight
+    return ordered
 
 
 def _router(paths: EstatePaths, host: str, since: float) -> str:

@@ -38,17 +38,25 @@ class Felt:
     """Requests that a client saw fail from the fault on: operations of every kind, reads too, that failed or
     stayed unknown, and tries before one that was served."""
     added_p99: float | None = None
-    """99th percentile of the wait of what was served after the fault, less that of what was served before."""
+    """99th percentile of the wait of what was asked for while the fault was in force, less that before it."""
+    added_p99_return: float | None = None
+    """The same of what was asked for after the undo began: what the way back costs, on the same machine."""
 
 
 def felt(
-    history: Sequence[Operation], fault: float, *, broken: Collection[str] = (), limit: float = 1.0
+    history: Sequence[Operation],
+    fault: float,
+    *,
+    undo: float | None = None,
+    broken: Collection[str] = (),
+    limit: float = 1.0,
 ) -> Felt:
-    """What clients felt of a fault at `fault` (seconds). `broken`: whose answers do not count as recovered.
+    """What clients felt of a fault at `fault` (seconds), whose undo began at `undo`.
 
-    Without any `broken` that answered before (the way is the same before and after) the first write counts
-    that was begun after the last trouble within the drill; so a fault that takes a moment to bite is not
-    called over before it began.
+    `broken`: whose answers do not count as recovered. Without any `broken` that answered before (the way is
+    the same before and after) the first write counts that was begun after the last trouble while the fault
+    was in force; so a fault that takes a moment to bite is not called over before it began. When there was
+    none before the undo, it was the undo that helped: then the trouble after it counts too.
     """
     writes = sorted((op for op in history if op.kind in WRITES), key=lambda op: op.ended)
     good = [op for op in writes if op.outcome == "ok"]
@@ -56,9 +64,18 @@ def felt(
     later = [op for op in writes if op.ended > fault]
     trouble = [op.began for op in later if op.outcome != "ok" or _wait(op) > limit]
     answered = {op.member for op in good if op.ended <= fault}
-    since = fault if answered & frozenset(broken) else max([fault, *trouble])
-    after = [op for op in good if op.began >= since and op.member not in broken]
-    first = min((op.ended for op in after), default=None)
+    end = math.inf if undo is None else undo
+
+    def served(since: float) -> float | None:
+        after = (op.ended for op in good if op.began >= since and op.member not in broken)
+        return min(after, default=None)
+
+    if answered & frozenset(broken):
+        first = served(fault)
+    else:
+        first = served(max([fault, *(t for t in trouble if t < end)]))
+        if first is None or first > end:
+            first = served(max([fault, *trouble]))
     return Felt(
         rto=None if first is None else first - fault,
         gaps=_gaps(good, fault, broken),
@@ -67,7 +84,8 @@ def felt(
         late=sum(1 for op in later if _wait(op) > limit),
         refused=sum(1 for op in later if op.outcome != "ok"),
         failed=sum(op.tries - (op.outcome == "ok") for op in history if op.ended > fault),
-        added_p99=_added(history, fault),
+        added_p99=_added(history, fault, fault, end),
+        added_p99_return=_added(history, fault, end, math.inf),
     )
 
 
@@ -99,10 +117,10 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _added(history: Sequence[Operation], fault: float) -> float | None:
+def _added(history: Sequence[Operation], fault: float, since: float, until: float) -> float | None:
     served = [op for op in history if op.outcome == "ok"]
     before = [_wait(op) for op in served if op.ended <= fault]
-    after = [_wait(op) for op in served if op.ended > fault]
+    after = [_wait(op) for op in served if op.ended > fault and since <= max(op.intended, fault) < until]
     return quantile(after, 0.99) - quantile(before, 0.99) if before and after else None
 
 

@@ -86,7 +86,7 @@ class Verdict:
     conflicts: int = 0
     """Transactions that members refused meanwhile because another had written the same rows."""
     two_writers: float = 0.0
-    """Seconds in which two members acknowledged writes."""
+    """Seconds in which two members acknowledged writes; the platform's clients cannot see its database's."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -98,7 +98,8 @@ def judge(evidence: Evidence) -> Verdict:
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
     left_out = () if evidence.drill.workload.outside else evidence.broken
-    seen = None if begun is None else felt(evidence.history, begun, broken=left_out)
+    undo = next((event.mono for event in named(evidence.events, "undoing")), None)
+    seen = None if begun is None else felt(evidence.history, begun, undo=undo, broken=left_out)
     worst_first: tuple[tuple[Word, tuple[Reason, ...]], ...] = (
         ("void", tuple(_void(evidence, begun))),
         ("aborted", tuple(_aborted(evidence, begun))),
@@ -116,7 +117,7 @@ def judge(evidence: Evidence) -> Verdict:
         whole,
         _rpo(findings, begun),
         _conflicts(evidence.events),
-        two_writers(evidence.history),
+        0.0 if evidence.drill.workload.outside else two_writers(evidence.history),
     )
 
 

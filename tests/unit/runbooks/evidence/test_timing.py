@@ -102,3 +102,19 @@ def test_one_change_of_the_writer_is_no_pair_of_writers() -> None:
 def test_writers_by_turns_are_two_writers_for_as_long_as_it_lasts() -> None:
     turns = [write(1, 10.6, 10.7), write(2, 10.8, 10.9, member="db-2"), write(1, 11.0, 11.1)]
     assert two_writers([*SWITCH, *turns]) == pytest.approx(0.6)
+
+
+def test_trouble_after_the_undo_is_the_way_back_and_not_the_fault() -> None:
+    good = [write(n, n / 2, n / 2 + 0.01, member="app-2") for n in range(80)]
+    slow = write(90, 30.0, 32.5, member="app-2")
+    seen = felt([*good, slow], 10.0, undo=20.0)
+    assert seen.rto == pytest.approx(0.01)
+    assert (seen.added_p99, seen.added_p99_return) == (pytest.approx(0.0), pytest.approx(2.49))
+    assert felt([*good, slow], 10.0).rto > 20
+
+
+def test_what_only_the_undo_ended_counts_to_the_end_of_its_trouble() -> None:
+    before = [write(n, n / 2, n / 2 + 0.01, member="db-1") for n in range(20)]
+    failing = [write(50 + n, 10.2 + n, 10.3 + n, member="", outcome="fail") for n in range(12)]
+    seen = felt([*before, *failing, write(80, 22.0, 22.1, member="db-1")], 10.0, undo=18.0)
+    assert seen.rto == pytest.approx(12.1)
