@@ -133,7 +133,7 @@ def test_the_workload_stands_in_the_internet_and_is_told_everything_by_standard_
     monkeypatch.setattr(launch.subprocess, "Popen", Process)
     monkeypatch.setattr(guests, "admit", lambda *_: guests.Admitted("the password", guests.record_numbers(2)))
     running = launch.start_platform(LAB, paths, WORKLOAD, tmp_path / "history.jsonl", 7)
-    process: Any = running.process
+    process: Any = running.processes[0]
     assert process.argv[:4] == ["ip", "netns", "exec", "yy-lab-inet"]
     assert process.argv[-3:] == ["-m", "runbooks.drills.workloads.platform", str(tmp_path / "history.jsonl")]
     assert "the password" not in " ".join(process.argv)
@@ -142,7 +142,7 @@ def test_the_workload_stands_in_the_internet_and_is_told_everything_by_standard_
     assert (told.name, told.port) == ("platform.lab.yiyun.internal", LAB.load_balancers[0].port)
     assert told.address.startswith("203.0.113."), "the balancer's public address"
     assert told.residents == list(guests.record_numbers(2))
-    again: Any = launch.start_platform(LAB, paths, WORKLOAD, tmp_path / "history.jsonl", 7).process
+    again: Any = launch.start_platform(LAB, paths, WORKLOAD, tmp_path / "history.jsonl", 7).processes[0]
     assert Settings.model_validate_json(again.said).run != told.run, "keys are of one drill alone"
 
 
