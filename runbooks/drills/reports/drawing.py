@@ -20,6 +20,7 @@ LABEL_WIDTH = 250
 """Of the longest label, so that labels on one row do not lie over each other."""
 SPAN_BEFORE_S, SPAN_AFTER_S = 2.0, 30.0
 """What the picture shows at most, in seconds from the fault."""
+LEAST_WAIT_S = 1.0
 MARKED = ("last-good-write", "fault", "first-good-write", "undone", "full-strength")
 SIGHTINGS = ("seen", "alert")
 
@@ -59,6 +60,10 @@ class Picture:
     """(x, seconds)."""
     most: int
     """Writes in the fullest column."""
+    waits: tuple[tuple[float, float], ...]
+    """Longest wait of each column, as points; the top is `longest`."""
+    longest: float
+    """Seconds; at least `LEAST_WAIT_S`, so that a calm drill looks calm."""
 
 
 def picture(report: Mapping[str, Any]) -> Picture:
@@ -82,7 +87,13 @@ def picture(report: Mapping[str, Any]) -> Picture:
         )
         for c in graph
     )
-    return Picture(columns, tuple(_marks(moments, x)), tuple(_ticks(last, x)), most)
+    longest = max([LEAST_WAIT_S, *(c["longest_s"] for c in graph)])
+    half = BUCKET_S * scale / 2
+    waits = tuple(
+        (round(x(c["t"]) + half, 1), round(FLOOR - c["longest_s"] / longest * (FLOOR - TOP), 1))
+        for c in graph
+    )
+    return Picture(columns, tuple(_marks(moments, x)), tuple(_ticks(last, x)), most, waits, longest)
 
 
 def _moments(timeline: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

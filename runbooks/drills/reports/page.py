@@ -11,10 +11,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from runbooks.drills.reports import drawing
 from runbooks.drills.reports.drawing import picture
-from runbooks.drills.reports.words import CLAIMS, FAULTS, LIMITS, MOMENTS, REASONS, VERDICTS, translations
+from runbooks.drills.reports.words import (
+    CLAIMS,
+    FAULTS,
+    LAYERS,
+    LIMITS,
+    MOMENTS,
+    REASONS,
+    VERDICTS,
+    translations,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runbooks.drills.reports.words import Language
 
@@ -98,7 +107,9 @@ def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "shape": SHAPES[report["result"]["verdict"]],
         "verdict_word": said(VERDICTS, report["result"]["verdict"]),
         "seconds": _seconds,
+        "added": _added,
         "moment": partial(said, MOMENTS),
+        "source_word": lambda source: _source(source, partial(said, LAYERS)),
         "fault_word": partial(said, FAULTS),
         "claim": partial(said, CLAIMS),
         "reasons": [said(REASONS, d["code"], d["values"]) for d in report["deviations"]],
@@ -114,6 +125,16 @@ def _line_of(kind: str) -> Line:
 
 def _seconds(value: float | None) -> str:
     return "—" if value is None else f"{value:.2f} s"
+
+
+def _added(value: float | None) -> str:
+    return "—" if value is None else f"{value:+.2f} s"
+
+
+def _source(source: str, said: Callable[[str], str]) -> str:
+    """`router app-1` in the reader's words; a source without a layer as it is."""
+    layer, _, host = source.partition(" ")
+    return f"{said(layer)} {host}".strip() if layer in LAYERS else source
 
 
 def _fields(fault: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,15 @@ MOMENTS = {
     "not-settled": _("未在时限内恢复满额"),
     "full-strength": _("恢复满额"),
 }
+LAYERS = {
+    "journal": _("演练程序"),
+    "workload": _("负载"),
+    "probes": _("探测"),
+    "router": _("数据库路由"),
+    "member": _("数据库成员"),
+    "alert": _("监控"),
+}
+"""Who noticed something (`evidence.observers.Layer`), and the drill's own records."""
 FAULTS = {
     "process-killed": _("进程被强制终止"),
     "process-stopped": _("进程停止响应"),
