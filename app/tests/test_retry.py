@@ -1,10 +1,11 @@
 """What is repeated, what is not, and how often."""
 
+import socket
 from typing import Any
 
 import pymysql
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -129,6 +130,39 @@ def test_the_repetition_ends_with_the_policys_time() -> None:
     with pytest.raises(DatabaseUnavailableError):
         run(session, idempotent=True, policy=RetryPolicy(total_seconds=2))
     assert 8 <= session.commits <= 30
+
+
+def refused() -> OperationalError:
+    """What a connection to a port says where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    engine = create_engine(f"mysql+pymysql://nobody@127.0.0.1:{port}/none")
+    with pytest.raises(OperationalError) as caught, engine.connect():
+        pass
+    return caught.value
+
+
+def test_where_no_router_listens_another_host_shall_serve_soon() -> None:
+    error = refused()
+    session = FakeSession({"connect": [error for _ in range(1000)]})
+    slept: list[float] = []
+    with pytest.raises(DatabaseUnavailableError):
+        run_transaction(
+            lambda: session,  # type: ignore[arg-type, return-value]
+            lambda _: None,
+            idempotent=True,
+            policy=RetryPolicy(),
+            clock=lambda: sum(slept),
+            sleep=slept.append,
+        )
+    assert 0.05 <= sum(slept) <= 0.2
+
+
+def test_a_router_that_is_back_at_once_is_used() -> None:
+    error = refused()
+    plan: dict[str, list[BaseException | None]] = {"connect": [error, error, None]}
+    assert run(FakeSession(plan), idempotent=False)[0] == 1
 
 
 def test_an_error_of_the_work_is_not_repeated() -> None:

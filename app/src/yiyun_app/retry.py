@@ -48,9 +48,15 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Bounds of the repetition: a total time and the longest pause, both in seconds."""
+    """Bounds of the repetition: a total time and the longest pause, both in seconds.
+
+    `refused_seconds`: how long to go on when nothing listens at the database's address. That is no switch of
+    the writer: there the host's own router takes the connection. The router itself is gone, and a platform
+    on another host can serve the request at once.
+    """
 
     total_seconds: float = 6.0
+    refused_seconds: float = 0.2
     longest_pause: float = 0.25
     first_pause: float = 0.01
 
@@ -90,6 +96,12 @@ def classify(error: BaseException, phase: Phase) -> Verdict:
     return Verdict.FATAL
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether nothing listens where the database should be."""
+    cause = getattr(getattr(error, "orig", None), "original_exception", None)
+    return isinstance(cause, ConnectionRefusedError)
+
+
 def is_duplicate_key(error: IntegrityError) -> bool:
     """Whether an integrity error says that a unique key was taken."""
     return error_code(error) == DUPLICATE_KEY
@@ -112,6 +124,7 @@ def run_transaction(
     """
     deadline = clock() + policy.total_seconds
     attempt = 0
+    refused_until: float | None = None
     while True:
         try:
             return _attempt(new_session, work)
@@ -119,7 +132,11 @@ def run_transaction(
             if failure.verdict is Verdict.UNKNOWN and not idempotent:
                 raise UnknownOutcomeError(_summary(failure.error)) from failure.error
             pause = policy.pause(attempt)
-            if clock() + pause > deadline:
+            if not is_refused(failure.error):
+                refused_until = None
+            elif refused_until is None:
+                refused_until = clock() + policy.refused_seconds
+            if clock() + pause > min(deadline, refused_until or deadline):
                 raise DatabaseUnavailableError(_summary(failure.error)) from failure.error
         sleep(pause)
         attempt += 1
