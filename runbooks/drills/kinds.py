@@ -41,6 +41,10 @@ class Breakage(Part):
         """Hosts whose answers do not count as recovered while it is in force."""
         return NOBODY
 
+    def touches(self, host: str) -> bool:
+        """Whether others may rightly see the host as lost while it is in force: it is named in the fault."""
+        return host in self.model_dump().values()
+
     @property
     def target(self) -> str:
         """What is broken, apart from how much: no drill breaks the same thing twice."""
@@ -158,6 +162,10 @@ class QuorumCut(Breakage):
     """
 
     kind: Literal["quorum-cut"]
+
+    def touches(self, host: str) -> bool:
+        """Every member: each has lost the others, and says so to the routers."""
+        return bool(host)
 
 
 class DiskFull(Breakage):

@@ -49,6 +49,7 @@ def felt(
     *,
     undo: float | None = None,
     broken: Collection[str] = (),
+    each: bool = False,
     limit: float = 1.0,
 ) -> Felt:
     """What clients felt of a fault at `fault` (seconds), whose undo began at `undo`.
@@ -56,7 +57,8 @@ def felt(
     `broken`: whose answers do not count as recovered. Without any `broken` that answered before (the way is
     the same before and after) the first write counts that was begun after the last trouble while the fault
     was in force; so a fault that takes a moment to bite is not called over before it began. When there was
-    none before the undo, it was the undo that helped: then the trouble after it counts too.
+    none before the undo, it was the undo that helped: then the trouble after it counts too. `each`: recovered
+    when every client was served again, for clients that go different ways; else when the first was.
     """
     writes = sorted((op for op in history if op.kind in WRITES), key=lambda op: op.ended)
     good = [op for op in writes if op.outcome == "ok"]
@@ -67,8 +69,12 @@ def felt(
     end = math.inf if undo is None else undo
 
     def served(since: float) -> float | None:
-        after = (op.ended for op in good if op.began >= since and op.member not in broken)
-        return min(after, default=None)
+        first: dict[int, float] = {}
+        for op in good:  # in the order of their ends
+            if op.began >= since and op.member not in broken:
+                first.setdefault(op.client if each else 0, op.ended)
+        everybody = {op.client for op in writes} if each else {0}
+        return max(first.values()) if first.keys() >= everybody else None
 
     if answered & frozenset(broken):
         first = served(fault)

@@ -99,7 +99,8 @@ def judge(evidence: Evidence) -> Verdict:
     begun = faults[0].mono if faults else None
     left_out = () if evidence.drill.workload.outside else evidence.broken
     undo = next((event.mono for event in named(evidence.events, "undoing")), None)
-    seen = None if begun is None else felt(evidence.history, begun, undo=undo, broken=left_out)
+    spread = evidence.drill.workload.spread
+    seen = None if begun is None else felt(evidence.history, begun, undo=undo, broken=left_out, each=spread)
     worst_first: tuple[tuple[Word, tuple[Reason, ...]], ...] = (
         ("void", tuple(_void(evidence, begun))),
         ("aborted", tuple(_aborted(evidence, begun))),
@@ -150,7 +151,8 @@ def _other_trouble(evidence: Evidence, clock: Clock, begun: float) -> Iterator[R
     until = undoing[0] if undoing else evidence.events[-1].mono
     told: set[str] = set()
     for sight in evidence.seen:
-        bystander = sight.subject and not {sight.subject, sight.host} & set(evidence.broken)
+        meant = any(fault.touches(sight.subject) for fault in evidence.drill.faults)
+        bystander = sight.subject and not meant and sight.host not in evidence.broken
         if sight.gone and bystander and begun <= clock.mono(sight.at) < until and sight.subject not in told:
             told.add(sight.subject)
             yield Reason("other-trouble", {"subject": sight.subject, "host": sight.host, "text": sight.text})
@@ -193,13 +195,16 @@ def _last_look(events: Sequence[Event]) -> list[dict[str, str]]:
 
 
 def _conflicts(events: Sequence[Event]) -> int:
-    """Of every member from the first look to the last; one that began anew meanwhile counts from 0."""
+    """From the first look to the last, by the member that saw most: each certifies every transaction.
+
+    A member that began anew meanwhile counts from 0.
+    """
     looks: list[dict[str, int]] = [event["counts"] for event in named(events, "conflicts")]
     if not looks:
         return 0
     before, after = looks[0], looks[-1]
     grown = [after[m] - before.get(m, 0) if after[m] >= before.get(m, 0) else after[m] for m in after]
-    return sum(grown)
+    return max(grown, default=0)
 
 
 def _rpo(findings: Findings, begun: float | None) -> float:

@@ -118,3 +118,11 @@ def test_what_only_the_undo_ended_counts_to_the_end_of_its_trouble() -> None:
     failing = [write(50 + n, 10.2 + n, 10.3 + n, member="", outcome="fail") for n in range(12)]
     seen = felt([*before, *failing, write(80, 22.0, 22.1, member="db-1")], 10.0, undo=18.0)
     assert seen.rto == pytest.approx(12.1)
+
+
+def test_clients_that_go_different_ways_are_all_waited_for() -> None:
+    one = [write(1, n / 10, n / 10 + 0.01) for n in range(80, 130)]
+    cut = [write(2, n / 10, n / 10 + 0.01) for n in (*range(80, 100), *range(104, 130))]
+    assert felt([*one, *cut], 10.0, each=True).rto == pytest.approx(0.41)
+    assert felt([*one, *cut], 10.0).rto == pytest.approx(0.01)
+    assert felt([*one, *cut[:20]], 10.0, each=True).rto is None

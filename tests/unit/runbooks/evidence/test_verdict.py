@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from runbooks.drills.evidence.history import Held, Operation
 from runbooks.drills.evidence.observers import Sighting
 from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
@@ -133,6 +135,23 @@ def test_what_was_lost_beside_the_fault_is_aborted() -> None:
     assert why == "db-3 was lost too, which this drill did not break (app-1: db-3 is DOWN)"
 
 
+@pytest.mark.parametrize(
+    ("fault", "meant"),
+    [
+        ({"kind": "link-cut", "source": "app-1", "destination": "db-3", "ports": [3306]}, True),
+        ({"kind": "link-cut", "source": "app-1", "destination": "db-2", "ports": [3306]}, False),
+        ({"kind": "quorum-cut"}, True),
+        ({"kind": "line-cut", "gateway": "ops-1"}, False),
+    ],
+)
+def test_what_the_fault_names_is_lost_on_purpose(fault: dict[str, object], meant: bool) -> None:
+    method = [{"faults": [fault]}]
+    drill = Drill.model_validate(DRILL.model_dump() | {"method": method})
+    seen = [down("db-3", 11.0)]
+    found = judge(replace(GOOD, drill=drill, seen=seen, broken=()))
+    assert (found.word == "aborted") is not meant, found.reasons
+
+
 def test_evidence_that_was_cut_short_is_failed() -> None:
     word, why = said(judge(replace(GOOD, history=[HISTORY[1], HISTORY[2]])))
     assert (word, why.split(";")[0]) == ("failed", "the workload made 3 operations, 2 are in its history")
@@ -188,8 +207,8 @@ def test_a_lost_write_an_undo_that_failed_and_an_estate_that_is_not_whole_are_fa
     assert said(judge(replace(GOOD, events=hurt))) == ("failed", "healthy does not hold afterwards: as seen")
 
 
-def test_conflicts_are_counted_over_all_members_also_of_one_that_began_anew() -> None:
+def test_conflicts_are_those_of_the_member_that_saw_most_also_when_one_began_anew() -> None:
     looks = [event(8.1, "conflicts", counts={"db-1": 5, "db-2": 1, "db-3": 7})]
     after = event(22.15, "conflicts", counts={"db-1": 2, "db-2": 4, "db-3": 7})
-    assert judge(replace(GOOD, events=[*looks, *EVENTS, after])).conflicts == 5
+    assert judge(replace(GOOD, events=[*looks, *EVENTS, after])).conflicts == 3
     assert judge(GOOD).conflicts == 0
