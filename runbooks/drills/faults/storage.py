@@ -9,18 +9,23 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from infra.drivers.lab import daemons
 from infra.drivers.lab.names import qualified
 from infra.drivers.lab.netlink import inside
 from infra.drivers.lab.objectstore import folder
+from infra.errors import YiyunError
 from infra.services.catalogue import service_named
 from runbooks.drills.faults.tables import absent, install, order_in, present, remove
 from runbooks.drills.faults.targets import store_of
 from runbooks.drills.faults.tool import Tool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.drivers.lab.daemons import Daemon as DaemonSpec
     from infra.estate.endpoints import Endpoint
     from runbooks.drills.faults.tool import Order, Place
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 STAND_IN_PORT = 8503
 ASKING_SECONDS = 3.0
+LISTENING_SECONDS = 10.0
+LOOK_SECONDS = 0.05
 REFUSED = 503
 ARRIVING = "type filter hook input priority -300; policy accept;"
 TURNED = "type nat hook prerouting priority dstnat; policy accept;"
@@ -39,14 +46,33 @@ def _order(fault: StorageRefusing, place: Place) -> Order:
     return {**order, "stand_in": f"drill-{fault.store}-store-{place.mark}"}
 
 
-def _inject(fault: StorageRefusing, place: Place) -> None:
+def _ready(fault: StorageRefusing, place: Place) -> Callable[[], None]:
     """The stand-in listens before anybody is sent there."""
     order, endpoint = _order(fault, place), store_of(place.estate, fault.store)
     port = endpoint.service.port("s3").number
     if fault.mode != "absent":
         daemons.ensure(place.paths, stand_in(fault, place, endpoint))
-        daemons.wait_for_ports(place.paths, str(order["stand_in"]), (STAND_IN_PORT,))
-    install(place, order, chains(fault, port))
+        _wait_for(place, str(order["stand_in"]), qualified(place.paths.estate, endpoint.group))
+    return partial(install, place, order, chains(fault, port))
+
+
+def _inject(fault: StorageRefusing, place: Place) -> None:
+    _ready(fault, place)()
+
+
+def _wait_for(place: Place, stand_in: str, namespace: str) -> None:
+    """Until it listens in the store's namespace. Raises YiyunError with what it said when it does not."""
+    deadline = time.monotonic() + LISTENING_SECONDS
+    while daemons.running(place.paths, stand_in) is not None and time.monotonic() < deadline:
+        with inside(namespace):
+            plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with plain:
+            if plain.connect_ex(("127.0.0.1", STAND_IN_PORT)) == 0:
+                return
+        time.sleep(LOOK_SECONDS)
+    log = daemons.run_folder(place.paths) / f"{stand_in}.log"
+    said = log.read_text(encoding="utf-8").strip().splitlines()[-1:] if log.exists() else []
+    raise YiyunError(f"the stand-in of {namespace} does not listen: {''.join(said)}", hint="yiyun status")
 
 
 def _bites(fault: StorageRefusing, place: Place) -> bool:
@@ -71,7 +97,7 @@ def _is_undone(order: Order, place: Place) -> bool:
     return absent(order, place) and daemons.running(place.paths, str(order["stand_in"])) is None
 
 
-STORAGE_REFUSING = Tool(_order, _inject, _bites, _undo, _is_undone)
+STORAGE_REFUSING = Tool(_order, _inject, _bites, _undo, _is_undone, _ready)
 """A region's object storage as its callers know it on a bad day. Its objects are not touched."""
 
 
