@@ -55,35 +55,25 @@ def felt(
     """What clients felt of a fault at `fault` (seconds), whose undo began at `undo`.
 
     `broken`: whose answers do not count as recovered. Without any `broken` that answered before (the way is
-    the same before and after) the first write counts that was begun after the last trouble while the fault
-    was in force; so a fault that takes a moment to bite is not called over before it began. When there was
-    none before the undo, it was the undo that helped: then the trouble after it counts too. `each`: recovered
-    when every client was served again, for clients that go different ways; else when the first was.
+    the same before and after) the first write counts that was begun after the last that failed while the
+    fault was in force, so that a fault which takes a moment to bite is not called over before it began; or
+    the longest stall, where that was longer. When there was no such write before the undo, it was the undo
+    that helped: then what failed after it counts too. `each`: recovered when every client was served again,
+    for clients that go different ways; else when the first was. `limit`: what waits longer is late.
     """
     writes = sorted((op for op in history if op.kind in WRITES), key=lambda op: op.ended)
     good = [op for op in writes if op.outcome == "ok"]
     before = [op.ended for op in good if op.ended <= fault]
     later = [op for op in writes if op.ended > fault]
-    trouble = [op.began for op in later if op.outcome != "ok" or _wait(op) > limit]
-    answered = {op.member for op in good if op.ended <= fault}
     end = math.inf if undo is None else undo
-
-    def served(since: float) -> float | None:
-        first: dict[int, float] = {}
-        for op in good:  # in the order of their ends
-            if op.began >= since and op.member not in broken:
-                first.setdefault(op.client if each else 0, op.ended)
-        everybody = {op.client for op in writes} if each else {0}
-        return max(first.values()) if first.keys() >= everybody else None
-
-    if answered & frozenset(broken):
-        first = served(fault)
-    else:
-        first = served(max([fault, *(t for t in trouble if t < end)]))
-        if first is None or first > end:
-            first = served(max([fault, *trouble]))
+    first = _first_after(writes, fault, end, frozenset(broken), each=each)
+    rto = None if first is None else first - fault
+    if first is not None and not {op.member for op in good if op.ended <= fault} & frozenset(broken):
+        since, until = _longest_stall([op for op in good if op.intended < end], fault, limit)
+        if until - since > first - fault:
+            rto, first = until - since, until
     return Felt(
-        rto=None if first is None else first - fault,
+        rto=rto,
         gaps=_gaps(good, fault, broken),
         last_before=max(before, default=None),
         first_after=first,
@@ -93,6 +83,44 @@ def felt(
         added_p99=_added(history, fault, fault, end),
         added_p99_return=_added(history, fault, end, math.inf),
     )
+
+
+def _first_after(
+    writes: Sequence[Operation], fault: float, end: float, broken: frozenset[str], *, each: bool
+) -> float | None:
+    """When the first client, or the last of all, was served again. `writes` in the order of their ends."""
+    good = [op for op in writes if op.outcome == "ok"]
+    failed = [op.began for op in writes if op.ended > fault and op.outcome != "ok"]
+
+    def served(since: float) -> float | None:
+        first: dict[int, float] = {}
+        for op in good:
+            if op.began >= since and op.member not in broken:
+                first.setdefault(op.client if each else 0, op.ended)
+        everybody = {op.client for op in writes} if each else {0}
+        return max(first.values()) if first.keys() >= everybody else None
+
+    if {op.member for op in good if op.ended <= fault} & broken:
+        return served(fault)
+    first = served(max([fault, *(began for began in failed if began < end)]))
+    return first if first is not None and first <= end else served(max([fault, *failed]))
+
+
+def _longest_stall(good: Sequence[Operation], fault: float, limit: float) -> tuple[float, float]:
+    """Beginning and end of the longest time in which what was served at last had waited for too long.
+
+    One that is felt within `limit` of the fault began with it.
+    """
+    late = sorted((op.intended, op.ended) for op in good if op.ended > fault and _wait(op) > limit)
+    stalls: list[tuple[float, float]] = [(fault, fault)]
+    for due, ended in late:
+        since = fault if due <= fault + limit else due
+        last_since, last_until = stalls[-1]
+        if since <= last_until:
+            stalls[-1] = (last_since, max(last_until, ended))
+        else:
+            stalls.append((since, ended))
+    return max(stalls, key=lambda stall: stall[1] - stall[0])
 
 
 def two_writers(history: Sequence[Operation]) -> float:

@@ -24,6 +24,17 @@ SLACK_MB = 1
 """What a file system may give back after the filler was made, MiB."""
 PROBE_SECONDS = 0.5
 """How long the write takes that shows that a disk is slow."""
+FILL = """
+at=0 piece=268435456
+while [ $piece -ge 4096 ]; do
+  while [ $((at + piece)) -le $1 ] && fallocate --offset $at --length $piece "$2" 2>/dev/null; do
+    at=$((at + piece))
+  done
+  piece=$((piece / 4))
+done
+[ $at -gt 0 ] || { echo "nothing could be taken on the disk of $2" >&2; exit 1; }
+"""
+"""In pieces that get smaller: the host goes on writing meanwhile, and a file system needs some for itself."""
 UNLIMITED = "rbps=max wbps=max riops=max wiops=max"
 
 
@@ -38,7 +49,7 @@ def _full_inject(fault: DiskFull, place: Place) -> None:
     size = filler_bytes(_free(place, fault), fault.left_mb)
     if size <= 0:
         raise YiyunError(f"{fault.host} has less than {fault.left_mb} MiB free already", hint="lower left_mb")
-    must(place, fault.host, ["fallocate", "--length", str(size), str(order["filler"])])
+    must(place, fault.host, ["sh", "-c", FILL, "fill", str(size), str(order["filler"])])
 
 
 def _full_bites(fault: DiskFull, place: Place) -> bool:

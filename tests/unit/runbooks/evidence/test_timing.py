@@ -110,7 +110,7 @@ def test_trouble_after_the_undo_is_the_way_back_and_not_the_fault() -> None:
     seen = felt([*good, slow], 10.0, undo=20.0)
     assert seen.rto == pytest.approx(0.01)
     assert (seen.added_p99, seen.added_p99_return) == (pytest.approx(0.0), pytest.approx(2.49))
-    assert felt([*good, slow], 10.0).rto > 20
+    assert felt([*good, slow], 10.0).rto == pytest.approx(2.5), "one stall, not all the time until its end"
 
 
 def test_what_only_the_undo_ended_counts_to_the_end_of_its_trouble() -> None:
@@ -126,3 +126,17 @@ def test_clients_that_go_different_ways_are_all_waited_for() -> None:
     assert felt([*one, *cut], 10.0, each=True).rto == pytest.approx(0.41)
     assert felt([*one, *cut], 10.0).rto == pytest.approx(0.01)
     assert felt([*one, *cut[:20]], 10.0, each=True).rto is None
+
+
+def test_a_stall_from_the_fault_on_is_as_long_as_it_lasts_and_pieces_of_one_are_one() -> None:
+    before = [write(n, 9.0 + n / 10, 9.01 + n / 10) for n in range(10)]
+    stalled = [write(20 + n, 10.2 + n / 2, 14.0 + n / 10) for n in range(6)]
+    assert felt([*before, *stalled, write(1, 15.0, 15.1)], 10.0).rto == pytest.approx(4.5)
+    apart = [write(40, 20.0, 21.5), write(41, 30.0, 31.2)]
+    assert felt([*before, *stalled, *apart], 10.0).rto == pytest.approx(4.5)
+
+
+def test_what_fails_now_and_then_is_not_over_before_it_ends() -> None:
+    good = [write(n, n / 2, n / 2 + 0.01) for n in range(60)]
+    failing = [write(90 + n, 11.0 + 3 * n, 11.1 + 3 * n, "fail") for n in range(3)]
+    assert felt([*good, *failing], 10.0, undo=20.0).rto == pytest.approx(7.01)

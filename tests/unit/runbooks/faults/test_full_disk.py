@@ -1,4 +1,4 @@
-"""A full disk on a small disk in memory: it bites, it is undone, also where it never happened."""
+"""A full disk on a small disk in a file: it bites, it is undone, also where it never happened."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ FAULT = DiskFull(kind="disk-full", host="db-1", service="mysql", left_mb=4)
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    where = tmp_path / "data"
+    """As a lab's data disks are made: ext4 in a file."""
+    where, image = tmp_path / "data", tmp_path / "disk.img"
     where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "drill", str(where)], check=False, capture_output=True
-    )
+    with image.open("wb") as file:
+        file.truncate(64 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", str(image), str(where)], check=False)
     if mounted.returncode != 0:
-        pytest.skip("a file system in memory needs root")
+        pytest.skip("a loop device needs root")
+    (where / "lost+found").rmdir()
     yield where
     subprocess.run(["umount", str(where)], check=True)
 
@@ -54,12 +57,19 @@ def test_a_disk_is_full_until_it_is_undone(
     assert not DISK_FULL.bites(FAULT, place)
     DISK_FULL.inject(FAULT, place)
     assert DISK_FULL.bites(FAULT, place)
-    assert shutil.disk_usage(disk).free == 4 * MIB
+    assert shutil.disk_usage(disk).free == pytest.approx(4 * MIB, abs=MIB / 2)
     with pytest.raises(OSError, match="No space"):
         (disk / "more").write_bytes(bytes(5 * MIB))
     (disk / "more").unlink()
     with pytest.raises(YiyunError, match="less than 4 MiB free"):
         DISK_FULL.inject(FAULT, place)
+    DISK_FULL.undo(order, place)
+    full = FAULT.model_copy(update={"left_mb": 0})
+    DISK_FULL.inject(full, place)
+    assert DISK_FULL.bites(full, place)
+    with pytest.raises(OSError, match="No space"):
+        (disk / "more").write_bytes(bytes(MIB))
+    (disk / "more").unlink()
     for _ in range(2):
         DISK_FULL.undo(order, place)
         assert DISK_FULL.is_undone(order, place)
