@@ -109,7 +109,7 @@ def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "seconds": _seconds,
         "added": _added,
         "moment": partial(said, MOMENTS),
-        "source_word": lambda source: _source(source, partial(said, LAYERS)),
+        "source_word": partial(_source, partial(said, LAYERS)),
         "fault_word": partial(said, FAULTS),
         "claim": partial(said, CLAIMS),
         "reasons": [said(REASONS, d["code"], d["values"]) for d in report["deviations"]],
@@ -131,7 +131,7 @@ def _added(value: float | None) -> str:
     return "—" if value is None else f"{value:+.2f} s"
 
 
-def _source(source: str, said: Callable[[str], str]) -> str:
+def _source(said: Callable[[str], str], source: str) -> str:
     """`router app-1` in the reader's words; a source without a layer as it is."""
     layer, _, host = source.partition(" ")
     return f"{said(layer)} {host}".strip() if layer in LAYERS else source
