@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from runbooks.drills.model import Drill, Objectives
 
 Word = Literal["passed", "failed", "void", "aborted"]
+RULES = 1
+"""Of judging and of what a report makes of evidence. It rises whenever the same evidence would give another
+report, so that one of an older yiyun is told from one that was altered."""
 CLOCK_TOLERANCE_S = 0.5
 """A wall clock that moves more than this against the monotonic one was set, not disciplined."""
 REASONS = {

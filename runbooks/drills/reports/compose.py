@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from runbooks.drills.evidence.history import WRITES
 from runbooks.drills.evidence.observers import clock_of
 from runbooks.drills.evidence.timing import quantile
+from runbooks.drills.evidence.verdict import RULES
 from runbooks.drills.journal import named
 from runbooks.drills.reports.envelope import SCHEMA
 
@@ -48,6 +49,7 @@ def compose(
     began = named(evidence.events, "began")
     return {
         "schema": SCHEMA,
+        "rules": RULES,
         **{name: about[name] for name in ("id", "seq", "prev_sha256", "estate", "people")},
         "started": evidence.events[0].at if evidence.events else "",
         "workload": evidence.drill.workload.model_dump(),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from infra.errors import BadInputError
-from runbooks.drills.evidence.verdict import judge
+from runbooks.drills.evidence.verdict import RULES, judge
 from runbooks.drills.folder import Folder
 from runbooks.drills.reports.chain import Head, check_chain
 from runbooks.drills.reports.compose import compose
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 REPORT_NAME = "report.json"
 JUDGED = ("objectives", "result", "deviations", "timeline", "graph", "undo")
 """What comes out of the evidence; the rest is copied, or words that a later yiyun may choose better."""
-Evidence = Literal["whole", "absent"]
+Evidence = Literal["whole", "absent", "other-rules"]
+"""Of a report's evidence: beside it, as listed and giving the same report; not beside it; beside it and as
+listed, but judged by another version's rules, so that it was not computed again."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def _evidence(folder: Folder, opened: Opened) -> Evidence:
             raise RefusedReportError("evidence", f"{name} is missing")
         if hashlib.sha256(found[name].read_bytes()).hexdigest() != digest:
             raise RefusedReportError("evidence", f"{name} is not the file that the report lists")
+    if opened.report["rules"] != RULES:
+        return "other-rules"
     _recomputed(folder, opened.report)
     return "whole"
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import rfc8785
 
 from infra.errors import BadInputError
 from infra.paths import EstatePaths
+from runbooks.drills.evidence.verdict import RULES
 from runbooks.drills.reports.envelope import seal, unseal
 from runbooks.drills.reports.errors import RefusedReportError
 from runbooks.drills.reports.publish import chain_head, publish, sign
-from runbooks.drills.reports.verify import verify
+from runbooks.drills.reports.verify import JUDGED, verify
 from tests.drill_folders import evidence
-from tests.drill_sample import KEY, OTHER_KEY
+from tests.drill_sample import KEY, OTHER_KEY, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +64,22 @@ def test_a_report_without_its_evidence_says_so(tmp_path: Path, three: list[Folde
     for name in ("report.json", "report.zh.html", "report.en.pdf"):
         shutil.copy(three[2].path / name, alone)
     assert {c.evidence for c in verify(list(alone.iterdir()), PUBLIC).files} == {"absent"}
+
+
+def test_a_report_of_other_rules_is_told_from_an_altered_one(
+    three: list[Folder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runbooks.drills.reports.verify.RULES", RULES + 1)
+    assert {c.evidence for c in verify([three[0].path], PUBLIC).files} == {"other-rules"}
+    (three[0].path / "history.jsonl").write_text("", encoding="utf-8")
+    assert refusal(three[0].path) == "evidence", "what it lists must be there all the same"
+
+
+def test_the_same_evidence_gives_the_same_report_or_the_rules_have_another_number() -> None:
+    """When this fails, raise `RULES` and write its new number and digest here."""
+    judged = {name: report()[name] for name in JUDGED}
+    digest = hashlib.sha256(rfc8785.dumps(judged)).hexdigest()
+    assert (RULES, digest[:16]) == (1, "2ccf69fc12fb12e3")
 
 
 def test_a_report_that_is_taken_out_or_cut_off_is_missed(paths: EstatePaths, three: list[Folder]) -> None:
