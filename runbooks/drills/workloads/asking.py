@@ -65,8 +65,8 @@ def persist(
 ) -> Asked:
     """Ask until there is an answer that stays, for `patience` seconds at most.
 
-    A stop lets the try under way end. `ask`: one round of tries, none when nobody may be asked just now. `pause`: seconds to wait after a round
-    that was the nth without an answer.
+    A stop lets the try under way end. `ask`: one round of tries, none when nobody may be asked just now.
+    `pause`: seconds to wait after a round that was the nth without an answer.
     """
     until, rounds, tries = time.monotonic() + patience, 0, list[Try]()
     while True:

@@ -71,7 +71,8 @@ SELECT JSON_OBJECT(
 _GUESTS = f"(r.record_number LIKE '{NAMESPACE}%' OR (r.name = '{NAME}' AND r.id_card_index IS NULL))"
 SINCE = f"(SELECT MIN(r.created_at) FROM yiyun.resident r WHERE {_GUESTS}) - INTERVAL 1 HOUR"  # noqa: S608
 """Nothing about the drill's residents is older; the hour is for hosts whose clocks differ."""
-LEAVE = f"""START TRANSACTION;
+LEAVE = f"""USE yiyun;
+START TRANSACTION;
 DELETE v FROM yiyun.resident r JOIN yiyun.observation o ON o.record_number = r.record_number
   JOIN yiyun.observation_version v ON v.observation_id = o.id WHERE {_GUESTS};
 DELETE o FROM yiyun.resident r JOIN yiyun.observation o ON o.record_number = r.record_number
@@ -88,7 +89,7 @@ DELETE FROM yiyun.login_session WHERE username = '{ACCOUNT}';
 DELETE FROM yiyun.staff_user WHERE username = '{ACCOUNT}';
 COMMIT"""  # noqa: S608  constants of this file only
 """An idempotency key goes when the answer stored under it is about a resident of the drill: no other key of
-the same sender does."""
+the same sender does. A DELETE over several tables needs a default database (error 1046, MySQL 9.7)."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def admit_patients(estate: Estate, paths: EstatePaths, count: int, system: str) 
 def links(numbers: Sequence[str], system: str) -> str:
     """The statement by which a facility's messages find the residents."""
     rows = ", ".join(f"('{system}', '{n}', '{n}')" for n in numbers)
-    return f"INSERT INTO yiyun.resident_identifier (system, value, record_number) VALUES {rows}"  # noqa: S608
+    return f"INSERT INTO yiyun.resident_identifier (`system`, value, record_number) VALUES {rows}"  # noqa: S608
 
 
 def leave(estate: Estate, paths: EstatePaths) -> None:

@@ -116,7 +116,7 @@ def start_hospital(
     Raises YiyunError; BadInputError for an estate without a hospital's host or a front-end machine.
     """
     sender, edge = _first(estate, "hospital", "hospital's host"), _first(estate, "edge", "front-end machine")
-    wait_delivered(estate, paths)
+    wait_delivered(estate, paths, DELIVERED_SECONDS)
     settings = hospital.Settings(
         address=str(host_addresses(estate)[edge]),
         port=COLLECTOR.port("mllp").number,
@@ -141,17 +141,17 @@ def held(estate: Estate, paths: EstatePaths) -> list[Held]:
 
 def held_once_delivered(estate: Estate, paths: EstatePaths) -> list[Held]:
     """The same, when the collector has delivered all that it acknowledged. Raises YiyunError."""
-    wait_delivered(estate, paths)
+    wait_delivered(estate, paths, DELIVERED_SECONDS)
     return held(estate, paths)
 
 
 def leave_once_delivered(estate: Estate, paths: EstatePaths) -> None:
     """Remove the residents and what they have, when nothing for them can come any more. Raises YiyunError."""
-    wait_delivered(estate, paths)
+    wait_delivered(estate, paths, DELIVERED_SECONDS)
     guests.leave(estate, paths)
 
 
-def wait_delivered(estate: Estate, paths: EstatePaths, seconds: float = DELIVERED_SECONDS) -> None:
+def wait_delivered(estate: Estate, paths: EstatePaths, seconds: float) -> None:
     """Wait until no collector has a message of the drill waiting. Raises YiyunError when the time is over."""
     deadline = time.monotonic() + seconds
     for host in (h.name for h in estate.hosts_with("edge")):

@@ -30,11 +30,11 @@ CODE, CODE_NAME, LOINC = "8251-1", "Service comment", "http://loinc.org"
 """LOINC, so that nobody is asked to map it; a comment, so that nobody takes it for a value."""
 HELD = f"""START TRANSACTION READ ONLY;
 WITH told AS (
-  SELECT UUID_TO_BIN(stored.id) AS id, COUNT(*) AS times
+  SELECT UUID_TO_BIN(named.id) AS id, COUNT(*) AS times
   FROM yiyun.idempotency_key k,
-    JSON_TABLE(k.answer, '$.observations[*]' COLUMNS (id CHAR(36) PATH '$')) AS stored
+    JSON_TABLE(k.answer, '$.observations[*]' COLUMNS (id CHAR(36) PATH '$')) AS named
   WHERE k.created_at >= {SINCE} AND JSON_VALUE(k.answer, '$.resident') LIKE '{NAMESPACE}%'
-  GROUP BY UUID_TO_BIN(stored.id))
+  GROUP BY UUID_TO_BIN(named.id))
 SELECT JSON_OBJECT(
   'gtid_set', REPLACE(@@GLOBAL.gtid_executed, '\\n', ''),
   'rows', (SELECT JSON_ARRAYAGG(JSON_ARRAY(o.record_number, o.value, GREATEST(COALESCE(told.times, 1),
