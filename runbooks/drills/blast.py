@@ -84,7 +84,7 @@ def blast_radius(
         _blast(what, name, history.get(name, []), now)
         for what, touched in _interrupted(changes, estate)
         for name, drill in drills.items()
-        if touched & broken_roles(drill, estate) or (BALANCER in touched and drill.workload.outside)
+        if touched & broken_roles(drill, estate) or (BALANCER in touched and drill.workload.public)
     ]
 
 

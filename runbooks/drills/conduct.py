@@ -70,7 +70,7 @@ def conduct(
     def load() -> None:
         progress("the workload begins")
         client = roles.get("client", "")
-        host = "" if concrete.workload.outside else client
+        host = roles.get(offer.stands_at, "")
         journal.note("load", kind=concrete.workload.kind, host=host, total=offer.total)
         running.append(offer.begin(estate, paths, concrete.workload, folder.history, seed, client))
         ground.hold(WARM_UP_SECONDS)

@@ -37,18 +37,24 @@ class Objectives(Part):
 class Workload(Part):
     """Who uses the service meanwhile: requests at a fixed rate, whether they are answered or not."""
 
-    kind: Literal["database", "platform"]
+    kind: Literal["database", "platform", "line", "hospital"]
     rate: float = Field(gt=0, le=500)
     """Operations a second over all clients."""
     clients: int = Field(ge=1, le=64)
     spread: bool = False
-    """Clients on every app host, behind every router; else on one. The platform's come from outside."""
+    """Clients on every app host, behind every router; else on one. Of the database's only."""
 
     @property
     def outside(self) -> bool:
-        """Whether its clients come through the public door. Then no host's answers are left out of recovery:
-        the way is the same before and after a fault, and the other hosts' answers were there all the time.
+        """Whether its clients come from outside: through the public door, or from the premises. Then no
+        host's answers are left out of recovery: who answers does not tell the way that a request went, and
+        the other hosts' answers were there all the time.
         """
+        return self.kind != "database"
+
+    @property
+    def public(self) -> bool:
+        """Whether its clients come through the public door, the load balancer."""
         return self.kind == "platform"
 
 

@@ -71,9 +71,14 @@ def gate_of(paths: EstatePaths, host: str, deployed: Mapping[str, str]) -> str:
 
     The workload shares the host's network only, so it goes through the host's first process to its files.
     """
-    folder = deployed.get("database_gate_folder", "")
+    folder, root = deployed.get("database_gate_folder", ""), root_of(paths, host)
+    return f"{root}{folder}" if folder and root else ""
+
+
+def root_of(paths: EstatePaths, host: str) -> str:
+    """A host's root folder as a process outside the host sees it; empty when it does not run."""
     found = containers(paths.estate).get(qualified(paths.estate, host))
-    return f"/proc/{found.pid}/root{folder}" if folder and found else ""
+    return f"/proc/{found.pid}/root" if found else ""
 
 
 def start_database(
@@ -89,7 +94,7 @@ def start_database(
         settings = _settings_at(estate, paths, workload, host, seed)
         settings = settings.model_copy(update={"numbers": numbers, "prepared": place > 0})
         try:
-            running.processes += _started(
+            running.processes += started(
                 qualified(paths.estate, host), database.__name__, settings, history
             ).processes
         except YiyunError:
@@ -150,11 +155,14 @@ def start_platform(
         seconds=LIMIT_SECONDS,
         seed=seed,
     )
-    return _started(qualified(paths.estate, INTERNET), platform.__name__, settings, history)
+    return started(qualified(paths.estate, INTERNET), platform.__name__, settings, history)
 
 
-def _started(namespace: str, module: str, settings: BaseModel, history: Path) -> Running:
-    """The program in a network namespace; its settings go by standard input, as they hold a password."""
+def started(namespace: str, module: str, settings: BaseModel, history: Path) -> Running:
+    """The program in a network namespace; its settings go by standard input, as some hold a password.
+
+    Raises YiyunError when it does not begin.
+    """
     process = subprocess.Popen(
         ["ip", "netns", "exec", namespace, sys.executable, "-m", module, str(history)],
         stdin=subprocess.PIPE,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runbooks.drills.evidence.members import held_by
-from runbooks.drills.workloads import guests
+from runbooks.drills.workloads import guests, premises
 from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
 from runbooks.drills.workloads.launch import start_database, start_platform
 
@@ -34,6 +34,8 @@ class Offer:
     """Removes what it made, as often as asked; None: it keeps to a place of its own. Raises YiyunError."""
     total: int
     """Of the bank before the drill."""
+    stands_at: str = ""
+    """Role of the drill on whose host's network its clients stand; empty: outside of all hosts."""
 
 
 def _database(
@@ -48,13 +50,27 @@ def _platform(
     return start_platform(estate, paths, workload, history, seed)
 
 
+def _line(
+    estate: Estate, paths: EstatePaths, workload: Workload, history: Path, seed: int, _client: str
+) -> Running:
+    return premises.start_line(estate, paths, workload, history, seed)
+
+
+def _hospital(
+    estate: Estate, paths: EstatePaths, workload: Workload, history: Path, seed: int, _client: str
+) -> Running:
+    return premises.start_hospital(estate, paths, workload, history, seed)
+
+
 def _in_database(estate: Estate, paths: EstatePaths) -> list[Held]:
     return held_by(paths, [h.name for h in estate.hosts_with("db")])
 
 
 OFFERS: Mapping[str, Offer] = {
-    "database": Offer(_database, _in_database, None, ACCOUNTS * BALANCE),
+    "database": Offer(_database, _in_database, None, ACCOUNTS * BALANCE, "client"),
     "platform": Offer(_platform, guests.held, guests.leave, 0),
+    "line": Offer(_line, premises.held, guests.leave, 0, "edge"),
+    "hospital": Offer(_hospital, premises.held_once_delivered, premises.leave_once_delivered, 0, "premises"),
 }
 """Kind of a workload → what carries it out in a lab."""
 
