@@ -5,7 +5,8 @@ client keep their order, the bank's total is constant, no read is older than wha
 began, all members hold the same. Not claimed: linearizability or serializability.
 
 The platform is judged by the same rules: its lists are residents, their elements files, and a file that is
-not in the store as it was sent is not held (`runbooks.drills.workloads.guests`). Its bank is empty.
+not in the store as it was sent is not held (`runbooks.drills.workloads.guests`). Its bank is empty. So is
+what comes from the premises: its elements are results (`runbooks.drills.workloads.results`).
 """
 
 from __future__ import annotations

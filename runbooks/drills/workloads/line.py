@@ -44,6 +44,7 @@ AWAY = frozenset({502, 503, 504})
 """Nobody there just now, whatever the message: the door rests."""
 _CLIENT_ERRORS = range(400, 500)
 _BASE_BACKOFF_S = 0.1
+MOMENT_SECONDS = 0.05
 
 
 class Door(BaseModel):
@@ -201,10 +202,14 @@ class Client(Sender):
         return lambda: self.line.post(body, key)
 
     def pause(self, fresh: Sequence[Try], rounds: int) -> float:
-        """Until a door is due; after an answer that was none, also its own pause, which grows."""
-        answered = bool(fresh) and self.line.wait() == 0
-        own = backoff(rounds, self.settings.backoff_cap, self.line.share()) if answered else 0.0
-        return max(own, self.line.wait(), 0.01)
+        """A moment while no door is due; after an answer that was none its own pause, which grows.
+
+        A moment, because another client may find at any time that a door serves again: the collector wakes
+        its lanes then.
+        """
+        if fresh and self.line.wait() == 0:
+            return max(0.01, backoff(rounds, self.settings.backoff_cap, self.line.share()))
+        return min(MOMENT_SECONDS, max(0.01, self.line.wait()))
 
 
 def browser(settings: Settings) -> httpx.Client:

@@ -94,6 +94,12 @@ def test_a_change_meets_the_drills_of_what_it_interrupts(change: Change, drills:
     assert {b.drill for b in radius(change)} == drills
 
 
+def test_a_drill_from_the_premises_does_not_pass_the_balancer() -> None:
+    drills = {name: shipped()[name] for name in ("line-cut", "edge-loss", "app-loss")}
+    found = blast_radius([Change("loadbalancer-web", "LoadBalancer", "replace")], LAB, drills, [], NOW)
+    assert {b.drill for b in found} == {"app-loss"}
+
+
 def test_a_host_and_its_disk_are_two_changes_and_each_is_told_once() -> None:
     disk = Change("disk-db-1-data", "Disk", "update")
     assert [b.change for b in radius(REPLACED, disk, REPLACED)] == ["replaces db-1", "restarts db-1-data"]

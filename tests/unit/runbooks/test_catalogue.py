@@ -79,6 +79,14 @@ def test_what_undoes_a_shipped_drill_is_data_that_names_its_kind(drill: Drill, t
         assert json.loads(json.dumps(order)) == order
 
 
+@pytest.mark.parametrize(
+    ("drill", "kind"), [("line-cut", "line"), ("gateway-loss", "line"), ("edge-loss", "hospital")]
+)
+def test_what_a_drill_breaks_is_on_its_workloads_way(drill: str, kind: str) -> None:
+    """Through the public door nothing crosses the line, and a figure would speak of something else."""
+    assert shipped()[drill].workload.kind == kind
+
+
 def test_the_file_of_a_drill_has_its_name() -> None:
     folder = Path(__file__).parents[3] / "runbooks" / "drills" / "library"
     assert {p.stem for p in folder.glob("*.yaml")} == set(shipped())

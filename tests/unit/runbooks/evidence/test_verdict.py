@@ -179,9 +179,10 @@ def test_failed_requests_and_what_was_added_to_the_wait_have_objectives_of_their
     assert "1.50 s were added to the p99" in said(found)[1]
 
 
-def test_through_the_public_door_recovery_begins_after_the_last_trouble_whoever_answers() -> None:
+@pytest.mark.parametrize("kind", ["platform", "line", "hospital"])
+def test_from_outside_recovery_begins_after_the_last_trouble_whoever_answers(kind: str) -> None:
     """The other host's answers, which were there all the time, are no recovery of what was broken."""
-    outside = DRILL.model_copy(update={"workload": DRILL.workload.model_copy(update={"kind": "platform"})})
+    outside = DRILL.model_copy(update={"workload": DRILL.workload.model_copy(update={"kind": kind})})
     refused = append(3, 11.0).model_copy(update={"outcome": "unknown"})
     history = (*HISTORY[:2], append(4, 10.05, "app-2"), refused, append(5, 11.5, "app-1"))
     held = (HELD[0].model_copy(update={"lists": {"list": [1, 2, 4, 5]}}),)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from runbooks.drills.reports.compose import standards
 from runbooks.drills.reports.envelope import seal, unseal
+from runbooks.drills.workloads.offered import OFFERS
 from tests.drill_sample import EVIDENCE, FILES, HELD, HISTORY, KEY, report
 
 
@@ -61,3 +62,20 @@ def test_what_failed_is_in_it_by_name() -> None:
     assert made["result"]["verdict"] == "failed"
     assert made["result"]["rpo"]["lost"] == 1
     assert any(d["text"].startswith("lost:") for d in made["deviations"])
+
+
+def test_a_drill_speaks_of_the_redundancy_that_its_workload_crossed() -> None:
+    data, line = "GB/T 22239-2019 8.1.4.9 c", "GB/T 22239-2019 8.1.2.1 e"
+
+    def said(kind: str) -> set[str]:
+        workload = EVIDENCE.drill.workload.model_copy(update={"kind": kind})
+        made = report(replace(EVIDENCE, drill=EVIDENCE.drill.model_copy(update={"workload": workload})))
+        return {item["item"] for item in made["mapping"]}
+
+    assert {kind: said(kind) & {data, line} for kind in OFFERS} == {
+        "database": {data},
+        "platform": {data},
+        "line": {line},
+        "hospital": set(),
+    }
+    assert all("GB/T 22239-2019 8.1.10.13 c" in said(kind) for kind in OFFERS), "every drill is a drill"
