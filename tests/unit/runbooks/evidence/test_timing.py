@@ -120,7 +120,6 @@ def test_what_only_the_undo_ended_counts_to_the_end_of_its_trouble() -> None:
     assert seen.rto == pytest.approx(12.1)
 
 
-<<<<<<< HEAD
 def test_clients_that_go_different_ways_are_all_waited_for() -> None:
     one = [write(1, n / 10, n / 10 + 0.01) for n in range(80, 130)]
     cut = [write(2, n / 10, n / 10 + 0.01) for n in (*range(80, 100), *range(104, 130))]
@@ -141,7 +140,8 @@ def test_what_fails_now_and_then_is_not_over_before_it_ends() -> None:
     good = [write(n, n / 2, n / 2 + 0.01) for n in range(60)]
     failing = [write(90 + n, 11.0 + 3 * n, 11.1 + 3 * n, "fail") for n in range(3)]
     assert felt([*good, *failing], 10.0, undo=20.0).rto == pytest.approx(7.01)
-=======
+
+
 def test_what_hung_in_the_old_path_is_served_when_the_new_one_acknowledges_it() -> None:
     """The line: every client hangs in the cut path, is asked again, and works off what was due meanwhile."""
     before = [write(c, 9.0 + n / 10 + c / 40, 9.02 + n / 10 + c / 40) for n in range(10) for c in range(4)]
@@ -159,4 +159,3 @@ def test_what_waits_at_the_hospital_is_served_when_the_front_end_machine_is_back
     waited = write(50, 10.2, 34.0, member="").model_copy(update={"tries": 15})
     seen = felt([*before, waited, write(51, 34.1, 34.2, member="")], 10.0, undo=20.0)
     assert seen.rto == pytest.approx(24.0)
->>>>>>> h1
