@@ -2,8 +2,8 @@
 """Print which MySQL member this host's router sends writes to, as one JSON object.
 
 `writer`: the member in the table the routers share, or, before the first session, the one the next session
-would get; null when none is up. `held`: whether the table holds it. `stray`: open sessions by member, of those
-that are up beside it: two are written to. Exit 0 when there is a writer, else 1.
+would get; null when none is up. `held`: whether the table holds it. `stray`: open sessions by member, of
+those up beside it: two are written to. Exit 0 when there is a writer, else 1.
 """
 
 from __future__ import annotations

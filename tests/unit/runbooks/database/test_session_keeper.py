@@ -36,7 +36,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 
 def settle(bed: Bed) -> None:
-    """Until the routers share their table: peers that meet late teach each other what was true before."""
+    """Until the routers share their table."""
     for admin in bed.admin.values():
         eventually(lambda admin=admin: "last_status=ESTA" in ask_router("show peers", admin), seconds=20)
     eventually(lambda: {look(bed, name)["held"] for name in bed.admin} == {"db-1"})
@@ -84,8 +84,14 @@ def status(bed: Bed, router: str) -> dict[str, str]:
 def table_moves(bed: Bed) -> None:
     """Router app-1 loses db-1, and its next session moves the table that both share."""
     cut(bed, "app-1", "db-1")
-    assert bed.session("app-1")[1] == "db-2"
-    eventually(lambda: look(bed, "app-2")["held"] == "db-2", every=0.02)
+
+    def moved() -> bool:
+        """Each session tells it anew: peers whose connections crossed at the start may swap old entries."""
+        session, member = bed.session("app-1")
+        session.close()
+        return member == "db-2" and look(bed, "app-2")["held"] == "db-2"
+
+    eventually(moved, every=0.02)
 
 
 def is_open(session: socket.socket, seconds: float) -> bool:
@@ -140,6 +146,25 @@ def test_it_waits_for_the_gate(bed: Bed) -> None:
         assert is_open(old, 1.2)
         gate.open(discard=False)
         assert not is_open(old, ENDED_SECONDS)
+
+
+def test_a_planned_switch_ends_the_sessions_itself_however_slow_it_is(bed: Bed) -> None:
+    old, member = bed.session("app-2")
+    assert member == "db-1"
+    first, second = beside(bed, "app-1"), beside(bed, "app-2")
+    with keeper(bed, "app-1") as said_first, keeper(bed, "app-2") as said_second:
+        for router in (first, second):
+            router.close(2.0, 0.1)
+        first.turn("db-2")
+        assert is_open(old, 0.7), "this router has not turned yet"
+        second.turn("db-2")
+        assert not is_open(old, 0.3)
+        for router in (first, second):
+            router.open(discard=True)
+        new, member = bed.session("app-2")
+        assert member == "db-2"
+        assert is_open(new, 0.7)
+    assert said_first + said_second == []
 
 
 def test_a_router_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
