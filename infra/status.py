@@ -133,7 +133,10 @@ def zabbix_problems(zabbix: dict[str, Any], now: datetime) -> list[str]:
 
 
 def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
-    """Members by their own health agents, the writer by the routers' agreement (None when they differ)."""
+    """Members by their own health agents, the writer by the routers' agreement.
+
+    None when they differ, or one has sessions open on another member that is up: two are written to.
+    """
     members = [
         {
             "name": h.name,
@@ -144,7 +147,8 @@ def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
     ]
     routers = [facts[h.name].get("db_writer") or {} for h in estate.hosts_with("app") if facts[h.name]]
     writers = {router.get("writer") for router in routers}
-    writer = writers.pop() if len(writers) == 1 else None
+    agree = len(writers) == 1 and not any(router.get("stray") for router in routers)
+    writer = writers.pop() if agree else None
     return {"writer": writer, "members": members}
 
 

@@ -49,8 +49,11 @@ DB_ROUTER = Service(
     roles=("app",),
     purpose="HAProxy beside each app host: holds one writer, agreed between the routers by their peers",
     listens=(Port("peers", 10000, "the writer, shared between routers", (Caller("db-router"),)),),
-    units=("haproxy",),
-    owned_files=("/etc/haproxy/haproxy.cfg",),
+    units=("haproxy", "yiyun-db-keeper"),
+    owned_files=(
+        "/etc/haproxy/haproxy.cfg",
+        "/etc/systemd/system/yiyun-db-keeper.service",
+    ),
     certificate=True,
     health="exactly one writer",
 )

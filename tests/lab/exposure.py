@@ -24,6 +24,7 @@ from tests.lab.harness import ROOT, Lab
 UNITS = {
     "yiyun-app": ("platform", "app-1"),
     "haproxy": ("db_router", "app-1"),
+    "yiyun-db-keeper": ("db_router", "app-1"),
     "mysql": ("mysql", "db-1"),
     "yiyun-mysql-group": ("mysql", "db-1"),
     "yiyun-mysql-health": ("mysql_health", "db-1"),

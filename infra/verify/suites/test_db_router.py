@@ -14,9 +14,21 @@ pytestmark = pytest.mark.service("db-router")
 
 def test_there_is_exactly_one_writer(on: Machine, everyone: dict[str, Machine]) -> None:
     routers = [m for m in everyone.values() if "db-router" in {s.name for s in m.services}]
-    writers = {m.name: m.json_of("db-writer")["writer"] for m in routers}
+    said = {m.name: m.json_of("db-writer") for m in routers}
+    writers = {name: router["writer"] for name, router in said.items()}
     assert set(writers.values()) == {writers[on.name]}, writers
     assert writers[on.name] in {h.name for h in on.estate.hosts_with("db")}, writers
+    stray = said[on.name]["stray"]
+    assert not stray, f"sessions beside the writer {writers[on.name]}: {stray}"
+
+
+def test_the_keeper_is_a_user_of_its_own_and_may_ask_the_router(on: Machine) -> None:
+    asked = on.shell.run(
+        "runuser -u yiyun-db-keeper -g haproxy -- python3 -B /usr/local/lib/yiyun/yiyun_db_writer.py"
+    )
+    assert asked.rc == 0, asked.stdout.strip()
+    shown = on.shell.run("systemctl show --property=User --value yiyun-db-keeper")
+    assert shown.stdout.strip() == "yiyun-db-keeper"
 
 
 def test_local_door_is_local(on: Machine) -> None:

@@ -230,6 +230,7 @@ MAX_EXPOSURE = {
     "mysql": 2.0,
     "yiyun-line": 2.5,
     "haproxy": 3.0,
+    "yiyun-db-keeper": 2.0,
 }
 """Unit of ours → the most that `systemd-analyze security` may say of it: 0 is nothing, 10 is all."""
 MAX_EXPOSURE_SHARED = {
@@ -239,6 +240,7 @@ MAX_EXPOSURE_SHARED = {
     "yiyun-mysql-group": 6.0,
     "mysql": 8.5,
     "haproxy": 8.8,
+    "yiyun-db-keeper": 6.0,
 }
 """The same in the lab, where units with a user of their own cannot filter system calls."""
 

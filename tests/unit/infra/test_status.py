@@ -25,7 +25,8 @@ def healthy() -> dict[str, dict[str, Any]]:
     for name in ("db-1", "db-2", "db-3"):
         facts[name]["mysql"] = {"ready": True, "sample": {"state": "ONLINE"}}
     for name in ("app-1", "app-2"):
-        facts[name] |= {"db_writer": {"writer": "db-1"}, "platform": {"ready": True, "version": "1"}}
+        facts[name]["db_writer"] = {"writer": "db-1", "stray": {}}
+        facts[name]["platform"] = {"ready": True, "version": "1"}
         facts[name]["attachments"] = {"mounted": True, "answers": True}
     complete = (NOW - timedelta(seconds=70)).isoformat()
     facts["ops-1"]["object_copy"] = {"copies": [{"copy": "attachments-remote", "complete_at": complete}]}
@@ -58,6 +59,11 @@ def break_member(facts: dict[str, Any]) -> None:
 
 def break_agreement(facts: dict[str, Any]) -> None:
     facts["app-2"]["db_writer"] = {"writer": "db-2"}
+
+
+def leave_sessions(facts: dict[str, Any]) -> None:
+    """The table moved, and one router's pool still writes to the old member."""
+    facts["app-2"]["db_writer"] = {"writer": "db-1", "stray": {"db-3": 4}}
 
 
 def break_path(facts: dict[str, Any]) -> None:
@@ -95,6 +101,7 @@ def break_certificate(facts: dict[str, Any]) -> None:
         (break_host, "ora-1 does not answer"),
         (break_member, "mysql: 2 of 3 members are ONLINE"),
         (break_agreement, "mysql: the routers do not agree on one writer"),
+        (leave_sessions, "mysql: the routers do not agree on one writer"),
         (break_path, "line: path over app-2 is down"),
         (break_platform, "platform: app-1 is not ready"),
         (break_unit, "ops-1: unit chrony.service has failed"),

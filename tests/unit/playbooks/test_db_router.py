@@ -41,6 +41,13 @@ def test_the_member_in_the_shared_table_is_the_writer(command: ModuleType) -> No
     }
 
 
+def test_sessions_on_another_member_that_is_up_are_stray(command: ModuleType) -> None:
+    held_by_3 = HELD.replace("db-2", "db-3")
+    assert command.writer_of(HELD, stat("UP", "UP", "UP"))["stray"] == {}
+    assert command.writer_of(held_by_3, stat("UP", "UP", "UP"))["stray"] == {"db-2": 5}
+    assert command.writer_of(held_by_3, stat("UP", "DOWN", "UP"))["stray"] == {}, "the router ends those"
+
+
 def test_before_the_first_session_it_is_the_first_member_that_is_up(command: ModuleType) -> None:
     found = command.writer_of(EMPTY, stat("DOWN", "UP", "UP"))
     assert (found["writer"], found["held"]) == ("db-2", False)

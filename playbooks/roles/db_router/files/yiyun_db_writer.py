@@ -2,7 +2,8 @@
 """Print which MySQL member this host's router sends writes to, as one JSON object.
 
 `writer`: the member in the table the routers share, or, before the first session, the one the next session
-would get; null when none is up. `held`: whether the table holds it. Exit 0 when there is a writer, else 1.
+would get; null when none is up. `held`: whether the table holds it. `stray`: open sessions by member, of
+those up beside it: two are written to. Exit 0 when there is a writer, else 1.
 """
 
 from __future__ import annotations
@@ -50,12 +51,26 @@ def members(stat: str) -> list[dict[str, Any]]:
     ]
 
 
+def strays(found: list[dict[str, Any]], writer: str | None) -> dict[str, int]:
+    """Open sessions by member, of those up and not the writer; the router ends a lost one's itself."""
+    return {
+        member["name"]: member["sessions"]
+        for member in found
+        if member["up"] and member["sessions"] and member["name"] != writer
+    }
+
+
 def writer_of(table: str, stat: str) -> dict[str, Any]:
     """Who is the writer, from the router's two answers. A held member that is down is no writer."""
     found, held = members(stat), held_writer(table)
     up = [member["name"] for member in found if member["up"]]
     writer = held if held in up else (up[0] if up else None)
-    return {"writer": writer, "held": held is not None and held == writer, "members": found}
+    return {
+        "writer": writer,
+        "held": held is not None and held == writer,
+        "members": found,
+        "stray": strays(found, writer),
+    }
 
 
 def main() -> int:

@@ -67,7 +67,7 @@ def test_suites_can_be_chosen_by_name() -> None:
 
 def test_questions_name_what_the_services_of_a_host_own() -> None:
     asked = question_for(LAB, LAB.host("app-2"))
-    assert {"nginx", "haproxy", "yiyun-app", "wg-quick@wg0"} <= set(asked["units"])
+    assert {"nginx", "haproxy", "yiyun-db-keeper", "yiyun-app", "wg-quick@wg0"} <= set(asked["units"])
     assert "/etc/yiyun-app/app.env" in asked["files"]
     assert {d["name"] for d in asked["doors"]} == {
         "proxy.https",
