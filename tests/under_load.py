@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
@@ -27,6 +27,9 @@ from runbooks.drills.evidence.timing import quantile
 from runbooks.drills.model import Workload
 from runbooks.drills.provenance import commit, machine, versions
 from runbooks.drills.workloads.offered import OFFERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[1]
 KIND = "database"
@@ -117,13 +120,27 @@ def figures(operations: list[Operation], verbs: list[dict[str, Any]]) -> dict[st
         "acknowledged": sum(op.acknowledged for op in operations),
         "failed": sum(op.outcome == "fail" for op in operations),
         "unknown": sum(op.outcome == "unknown" for op in operations),
-        "errors": sorted({op.error for op in operations if op.error}),
+        "troubled": [
+            {"verb": _number(op, spans), "at_s": _since(op, spans), "kind": op.kind, "error": op.error}
+            for op in operations
+            if op.outcome != "ok"
+        ],
         "members": sorted({op.member for op in operations if op.member}),
         "pause_p50_s": quantile(pauses, 0.5) if pauses else None,
         "pause_max_s": pauses[-1] if pauses else None,
         "wait_p99_s": {name: _p99(ops) for name, ops in (("during", inside), ("between", outside))},
         "longest_wait_s": max((_wait(op) for op in inside), default=None),
     }
+
+
+def _number(op: Operation, spans: Sequence[tuple[float, float]]) -> int:
+    """Which of the verbs had begun last when it ended, from 1; 0 before the first."""
+    return sum(began <= op.ended for began, _ in spans)
+
+
+def _since(op: Operation, spans: Sequence[tuple[float, float]]) -> float | None:
+    number = _number(op, spans)
+    return round(op.ended - spans[number - 1][0], 3) if number else None
 
 
 def _wait(op: Operation) -> float:

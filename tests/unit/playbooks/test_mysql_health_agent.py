@@ -96,6 +96,15 @@ def test_a_quorum_cut_is_seen_although_every_table_says_well(agent: ModuleType, 
     assert "the last barrier is too old (timed out)" in reasons(agent, settings, hanging)
 
 
+def test_a_member_that_joins_holds_the_group_up_for_longer(agent: ModuleType, settings: Any) -> None:
+    joining = with_sample(agent, members=(("a", "ONLINE"), ("b", "ONLINE"), ("c", "RECOVERING")))
+    late = agent.Proof(NOW - 2.0, 0.001, "timed out")
+    assert reasons(agent, settings, replace(joining, barrier=late)) == ""
+    assert "too old" in reasons(agent, settings, replace(well(agent), barrier=late)), "nobody joins"
+    older = agent.Proof(NOW - 2.6, 0.001, "timed out")
+    assert "too old" in reasons(agent, settings, replace(joining, barrier=older))
+
+
 def test_one_late_barrier_does_not_refuse(agent: ModuleType, settings: Any) -> None:
     late = replace(well(agent), barrier=agent.Proof(NOW - 0.6, 0.001, "timed out"))
     assert reasons(agent, settings, late) == ""

@@ -48,6 +48,8 @@ class Settings:
     barrier_every: float = 0.25
     barrier_deadline: float = 0.3
     barrier_max_age: float = 1.1
+    barrier_max_age_joining: float = 2.5
+    """While a member joins: the whole group stands still for the change, and shares its disks with the copy."""
     commit_every: float = 1.0
     commit_deadline: float = 2.0
     commit_max_age: float = 4.0
@@ -117,11 +119,17 @@ def judge(settings: Settings, now: float, known: Known) -> Verdict:
     else:
         reasons += sample_reasons(settings, sample)
     for name, proof, age in (
-        ("barrier", known.barrier, settings.barrier_max_age),
+        ("barrier", known.barrier, barrier_age(settings, sample)),
         ("commit", known.commit, settings.commit_max_age),
     ):
         reasons += proof_reasons(name, proof, now - age, known.not_before)
     return Verdict(not reasons, tuple(reasons))
+
+
+def barrier_age(settings: Settings, sample: Sample | None) -> float:
+    """How old a barrier may be, seconds."""
+    joining = sample is not None and any(state == "RECOVERING" for _, state in sample.members)
+    return settings.barrier_max_age_joining if joining else settings.barrier_max_age
 
 
 def sample_reasons(settings: Settings, sample: Sample) -> list[str]:

@@ -14,4 +14,5 @@ def test_what_clients_felt_during_the_verbs_stands_apart_from_the_times_between(
     assert found["wait_p99_s"] == {"during": 0.4, "between": 0.01}
     assert (found["pause_p50_s"], found["pause_max_s"], found["longest_wait_s"]) == (0.1, 0.2, 0.4)
     assert (found["acknowledged"], found["failed"], found["unknown"]) == (21, 1, 0)
+    assert [(t["verb"], t["at_s"]) for t in found["troubled"]] == [(1, 0.3)]
     assert found["members"] == ["db-1", "db-2"]
