@@ -49,7 +49,7 @@ class Settings:
     barrier_deadline: float = 0.3
     barrier_max_age: float = 1.1
     barrier_max_age_joining: float = 2.5
-    """While a member joins: the whole group stands still for the change, and shares its disks with the copy."""
+    """While a member joins: the whole group stands still for the change of its view."""
     commit_every: float = 1.0
     commit_deadline: float = 2.0
     commit_max_age: float = 4.0
