@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 
 from tests.programs import load_program
@@ -96,13 +97,55 @@ def test_a_quorum_cut_is_seen_although_every_table_says_well(agent: ModuleType, 
     assert "the last barrier is too old (timed out)" in reasons(agent, settings, hanging)
 
 
-def test_a_member_that_joins_holds_the_group_up_for_longer(agent: ModuleType, settings: Any) -> None:
-    joining = with_sample(agent, members=(("a", "ONLINE"), ("b", "ONLINE"), ("c", "RECOVERING")))
-    late = agent.Proof(NOW - 2.0, 0.001, "timed out")
-    assert reasons(agent, settings, replace(joining, barrier=late)) == ""
-    assert "too old" in reasons(agent, settings, replace(well(agent), barrier=late)), "nobody joins"
-    older = agent.Proof(NOW - 2.6, 0.001, "timed out")
-    assert "too old" in reasons(agent, settings, replace(joining, barrier=older))
+def test_while_a_member_is_away_the_group_may_stand_still_for_longer(
+    agent: ModuleType, settings: Any
+) -> None:
+    late, older = (agent.Proof(NOW - age, 0.001, "timed out") for age in (2.0, 2.6))
+    away = with_sample(agent, online=2, at=NOW - 1.5)
+    assert reasons(agent, settings, replace(away, barrier=late)) == ""
+    assert "barrier is too old" in reasons(agent, settings, replace(well(agent), barrier=late)), (
+        "all are there"
+    )
+    assert "answer is too old" in reasons(agent, settings, with_sample(agent, at=NOW - 1.5)), "all are there"
+    assert "barrier is too old" in reasons(agent, settings, replace(away, barrier=older))
+    assert "answer is too old" in reasons(agent, settings, with_sample(agent, online=2, at=NOW - 2.1))
+
+
+LATE = (2013, "Lost connection to MySQL server during query (timed out)")
+
+
+class Failing:
+    """A connection whose next answer is an error."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+
+    def run(self, _statement: str) -> None:
+        raise pymysql.OperationalError(*self.arguments)
+
+
+def test_a_late_answer_leaves_the_last_one_to_age_and_a_lost_server_is_said_at_once(
+    agent: ModuleType, settings: Any, tmp_path: Path
+) -> None:
+    runs = agent.Agent(settings, tmp_path / "password")
+    assert runs._take(Failing(*LATE)).problem.startswith("2013 Lost"), "there is none before"
+    runs.sample = well(agent).sample
+    assert runs._take(Failing(*LATE)) is runs.sample
+    assert runs._take(Failing(2013, "Lost connection to MySQL server during query")).problem
+    assert "refused" in runs._take(Failing(2003, "refused")).problem
+    runs.sample = runs._take(Failing(2003, "refused"))
+    assert runs._take(Failing(*LATE)).problem.startswith("2013 Lost")
+
+
+def test_the_journal_hears_of_each_change_and_why(
+    agent: ModuleType, settings: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = agent.Agent(settings, tmp_path / "password")
+    said = runs._told(None)
+    assert runs._told(said) is False
+    assert capsys.readouterr().err.splitlines() == [
+        "db-1 may not: the member has not answered; no barrier has succeeded yet; no commit has succeeded yet"
+    ]
 
 
 def test_one_late_barrier_does_not_refuse(agent: ModuleType, settings: Any) -> None:

@@ -48,13 +48,15 @@ class Settings:
     barrier_every: float = 0.25
     barrier_deadline: float = 0.3
     barrier_max_age: float = 1.1
-    barrier_max_age_joining: float = 2.5
-    """While a member joins: the whole group stands still for the change of its view."""
+    barrier_max_age_short: float = 2.5
+    """While a member is away. The group stands still when it joins, tables and all; and there is nobody to
+    switch to anyway: of two members that lose each other neither may write."""
     commit_every: float = 1.0
     commit_deadline: float = 2.0
     commit_max_age: float = 4.0
     retry_every: float = 0.05
     sample_max_age: float = 0.6
+    sample_max_age_short: float = 2.0
     frozen_after: float = 1.0
     tick: float = 0.05
     allow_smaller_group: bool = False
@@ -114,22 +116,24 @@ def judge(settings: Settings, now: float, known: Known) -> Verdict:
     sample = known.sample
     if now - known.last_tick > settings.frozen_after:
         reasons.append(f"this host stood still for {now - known.last_tick:.1f} s")
-    if sample is None or now - sample.at > settings.sample_max_age:
+    sample_age, barrier_age = ages(settings, sample)
+    if sample is None or now - sample.at > sample_age:
         reasons.append("the member has not answered" if sample is None else "its last answer is too old")
     else:
         reasons += sample_reasons(settings, sample)
     for name, proof, age in (
-        ("barrier", known.barrier, barrier_age(settings, sample)),
+        ("barrier", known.barrier, barrier_age),
         ("commit", known.commit, settings.commit_max_age),
     ):
         reasons += proof_reasons(name, proof, now - age, known.not_before)
     return Verdict(not reasons, tuple(reasons))
 
 
-def barrier_age(settings: Settings, sample: Sample | None) -> float:
-    """How old a barrier may be, seconds."""
-    joining = sample is not None and any(state == "RECOVERING" for _, state in sample.members)
-    return settings.barrier_max_age_joining if joining else settings.barrier_max_age
+def ages(settings: Settings, sample: Sample | None) -> tuple[float, float]:
+    """How old the tables' answer and a barrier may be, seconds."""
+    if sample is not None and sample.online < settings.configured:
+        return settings.sample_max_age_short, settings.barrier_max_age_short
+    return settings.sample_max_age, settings.barrier_max_age
 
 
 def sample_reasons(settings: Settings, sample: Sample) -> list[str]:
@@ -216,6 +220,8 @@ class Client:
         )
 
 
+LATE = "(timed out)"
+"""How pymysql ends the text of an error when no answer came in time; of a lost connection it ends otherwise."""
 # It must name a table: a statement without one is not held up by the group.
 BARRIER = "SELECT count FROM yiyun_probe.proof WHERE member = %s"
 COMMIT = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
@@ -246,12 +252,22 @@ class Agent:
             threading.Thread(target=_or_die, args=(work,), name=work.__name__, daemon=True).start()
 
     def _tick(self) -> None:
+        said: bool | None = None
         while True:
             now = time.monotonic()
             if now - self.last_tick > self.settings.frozen_after:
                 self.not_before = now
             self.last_tick = now
+            said = self._told(said)
             time.sleep(self.settings.tick)
+
+    def _told(self, said: bool | None) -> bool:
+        """One line in the journal whenever the verdict changes: why a router saw what it saw."""
+        verdict = self.verdict()
+        if verdict.ready is not said:
+            text = "may be the writer" if verdict.ready else f"may not: {'; '.join(verdict.reasons)}"
+            sys.stderr.write(f"{self.settings.member} {text}\n")
+        return verdict.ready
 
     def _sample(self) -> None:
         client = Client(self.settings, self.password, self.settings.sample_deadline)
@@ -264,6 +280,9 @@ class Agent:
         try:
             state, online, members, drained, queue, writable, executed = client.run(SAMPLE)
         except (pymysql.MySQLError, OSError) as error:
+            last = self.sample
+            if last is not None and not last.problem and LATE in str(error):
+                return last  # it gets too old by itself; a server that is gone says so at once
             return Sample(now, problem=_short(error))
         view = tuple(tuple(pair.split("=", 1)) for pair in members.split(",") if pair)
         return Sample(
