@@ -221,7 +221,7 @@ class Client:
 
 
 LATE = "(timed out)"
-"""How pymysql ends the text of an error when no answer came in time; of a lost connection it ends otherwise."""
+"""How pymysql ends the text of an error when no answer came in time, and not when the connection was lost."""
 # It must name a table: a statement without one is not held up by the group.
 BARRIER = "SELECT count FROM yiyun_probe.proof WHERE member = %s"
 COMMIT = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
