@@ -1,7 +1,7 @@
 """Kill a drill's controller at random moments: the next run must find what is left, undo it, and say so.
 
-`python -m tests.killed_drills --estate FILE --out docs/results/killed-drills.json --count 10 --seed 7`, on a lab
-that is up. Each time a drill is begun, its process is killed (SIGKILL) after a time that the seed gives, then
+`python -m tests.killed_drills --estate FILE --out docs/results/killed-drills.json --count 10 --seed 7`, on a
+lab that is up. Each time a drill is begun, its process is killed (SIGKILL) after a time of the seed, then
 `yiyun drill resume` runs, and the estate must become whole by itself. A command and not a test: its result is
 committed. Exit code 1 when one of them was not put right.
 """
@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
@@ -48,7 +50,7 @@ def drawn(seed: int, count: int) -> list[Kill]:
 
 
 def good(result: dict[str, Any]) -> bool:
-    """Whether a kill was put right: nothing is left, a second resume finds nothing, the estate is whole. Pure."""
+    """Whether a kill was put right: nothing is left, a second resume finds none, all is whole. Pure."""
     told = result["left"] == 0 or bool(result["undone"])
     return result["killed"] and told and result["resumed_again"] == [] and result["problems"] == []
 
@@ -98,6 +100,7 @@ def one(kill: Kill, estate: str) -> dict[str, Any]:
     undone = said(estate, "drill", "resume")["undone"]
     again = said(estate, "drill", "resume")["undone"]
     problems = whole(estate)
+    running = [p.pid for p in psutil.process_iter() if is_workload(p)]
     return {
         **asdict(kill),
         "killed": code == -signal.SIGKILL,
@@ -105,9 +108,17 @@ def one(kill: Kill, estate: str) -> dict[str, Any]:
         "left": events.count("will-undo") - events.count("undone"),
         "undone": undone,
         "resumed_again": again,
-        "problems": problems,
+        "problems": problems + [f"process {pid} of the workload goes on" for pid in running],
         "whole_after_s": round(time.monotonic() - began, 1),
     }
+
+
+def is_workload(process: psutil.Process) -> bool:
+    """Whether a process is a drill's workload: none may outlive its controller."""
+    try:
+        return any(word.startswith("runbooks.drills.workloads.") for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def whole(estate: str) -> list[str]:

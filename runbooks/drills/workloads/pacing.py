@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Note = Callable[[Operation], None]
 
+LOOK_SECONDS = 0.1
+
 
 class Pace(Protocol):
     """How fast, in operations a second over all clients, and for how many seconds at most."""
@@ -70,12 +72,12 @@ def drawn(source: random.Random, mix: Sequence[tuple[Kind, int]]) -> Kind:
 
 
 def carry_out(history: Path, make: Callable[[Note], Sequence[Runs]], patience: float) -> None:
-    """Run clients until SIGTERM or their end; every operation is a line of `history`.
+    """Run clients until SIGTERM, their end or the controller's; every operation is a line of `history`.
 
     Says `ready` on standard output when it begins. `patience`: seconds that operations under way may take
     after the end.
     """
-    stopped, lock = threading.Event(), threading.Lock()
+    stopped, lock, parent = threading.Event(), threading.Lock(), os.getppid()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
     file = os.open(history, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
@@ -96,8 +98,9 @@ def carry_out(history: Path, make: Callable[[Note], Sequence[Runs]], patience: f
     threads = [threading.Thread(target=c.run, args=(began, stopped), daemon=True) for c in clients]
     for thread in threads:
         thread.start()
-    while any(t.is_alive() for t in threads) and not stopped.wait(0.1):
-        pass
+    while any(t.is_alive() for t in threads) and not stopped.wait(LOOK_SECONDS):
+        if os.getppid() != parent:  # killed, it could not say so: nobody judges this load any more
+            stopped.set()
     until = time.monotonic() + patience
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
