@@ -66,9 +66,10 @@ def felt(
     before = [op.ended for op in good if op.ended <= fault]
     later = [op for op in writes if op.ended > fault]
     end = math.inf if undo is None else undo
-    first = _first_after(writes, fault, end, frozenset(broken), each=each)
+    moved = any(op.member in broken for op in good if op.ended <= fault)
+    first = _first_after(writes, fault, end, broken, each=each, moved=moved)
     rto = None if first is None else first - fault
-    if first is not None and not {op.member for op in good if op.ended <= fault} & frozenset(broken):
+    if first is not None and not moved:
         since, until = _longest_stall([op for op in good if op.intended < end], fault, limit)
         if until - since > first - fault:
             rto, first = until - since, until
@@ -86,9 +87,18 @@ def felt(
 
 
 def _first_after(
-    writes: Sequence[Operation], fault: float, end: float, broken: frozenset[str], *, each: bool
+    writes: Sequence[Operation],
+    fault: float,
+    end: float,
+    broken: Collection[str],
+    *,
+    each: bool,
+    moved: bool,
 ) -> float | None:
-    """When the first client, or the last of all, was served again. `writes` in the order of their ends."""
+    """When the first client, or the last of all, was served again. `writes` in the order of their ends.
+
+    `moved`: the way before the fault is told from the one after it by who answers.
+    """
     good = [op for op in writes if op.outcome == "ok"]
     failed = [op.began for op in writes if op.ended > fault and op.outcome != "ok"]
 
@@ -98,9 +108,9 @@ def _first_after(
             if op.began >= since and op.member not in broken:
                 first.setdefault(op.client if each else 0, op.ended)
         everybody = {op.client for op in writes} if each else {0}
-        return max(first.values()) if first.keys() >= everybody else None
+        return max(first.values(), default=None) if first.keys() >= everybody else None
 
-    if {op.member for op in good if op.ended <= fault} & broken:
+    if moved:
         return served(fault)
     first = served(max([fault, *(began for began in failed if began < end)]))
     return first if first is not None and first <= end else served(max([fault, *failed]))
@@ -149,6 +159,11 @@ def quantile(values: Sequence[float], share: float) -> float:
         raise ValueError("no values")
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def rounded(value: float | None) -> float | None:
+    """As figures are written down: to the millisecond."""
+    return None if value is None else round(value, 3)
 
 
 def _added(history: Sequence[Operation], fault: float, since: float, until: float) -> float | None:

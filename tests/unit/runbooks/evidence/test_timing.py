@@ -159,3 +159,7 @@ def test_what_waits_at_the_hospital_is_served_when_the_front_end_machine_is_back
     waited = write(50, 10.2, 34.0, member="").model_copy(update={"tries": 15})
     seen = felt([*before, waited, write(51, 34.1, 34.2, member="")], 10.0, undo=20.0)
     assert seen.rto == pytest.approx(24.0)
+
+
+def test_where_nobody_wrote_nobody_was_served() -> None:
+    assert felt([], 10.0, each=True).rto is None
