@@ -16,6 +16,7 @@ from runbooks.drills.about import about
 from runbooks.drills.engine import finish_undo, run, unfinished
 from runbooks.drills.evidence.gather import gather
 from runbooks.drills.evidence.members import conflicts
+from runbooks.drills.evidence.timing import rounded
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.folder import Folder, folders
 from runbooks.drills.ground import LabGround
@@ -169,7 +170,7 @@ def summary(verdict: Verdict) -> dict[str, object]:
     return {
         "verdict": verdict.word,
         "reasons": [str(reason) for reason in verdict.reasons],
-        "rto_s": None if felt is None or felt.rto is None else round(felt.rto, 3),
+        "rto_s": rounded(felt and felt.rto),
         "full_strength_s": None if verdict.full_strength is None else round(verdict.full_strength, 1),
         "rpo_s": round(verdict.rpo, 3),
         "acknowledged": findings.acknowledged,
@@ -177,17 +178,13 @@ def summary(verdict: Verdict) -> dict[str, object]:
         "indeterminate": findings.unknown,
         "failed": findings.failed,
         "failed_requests": None if felt is None else felt.failed,
-        "added_p99_s": _rounded(felt and felt.added_p99),
-        "added_p99_return_s": _rounded(felt and felt.added_p99_return),
+        "added_p99_s": rounded(felt and felt.added_p99),
+        "added_p99_return_s": rounded(felt and felt.added_p99_return),
         "stale_reads": findings.count("stale"),
         "conflicts": verdict.conflicts,
         "two_writers_s": round(verdict.two_writers, 3),
         "violations": [asdict(v) for v in findings.violations],
     }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
 
 
 def _left(paths: EstatePaths) -> Iterator[tuple[Folder, list[dict[str, object]]]]:

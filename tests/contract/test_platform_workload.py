@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from runbooks.drills.evidence.history import read_history
 from runbooks.drills.workloads import guests
 from runbooks.drills.workloads.platform import Settings
 from tests.beds.platform import NAME, Platform, running_mysql, running_platform, sql
+from tests.beds.workload import begin, end
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def admitted(platform: Platform, mysql: int) -> Iterator[tuple[str, ...]]:
     sql(mysql, guests.LEAVE)
 
 
-def begin(platform: Platform, residents: tuple[str, ...], history: Path) -> subprocess.Popen[str]:
+def asking(platform: Platform, residents: tuple[str, ...], history: Path) -> subprocess.Popen[str]:
     settings = Settings(
         address="127.0.0.1",
         port=platform.port,
@@ -75,22 +75,7 @@ def begin(platform: Platform, residents: tuple[str, ...], history: Path) -> subp
         seconds=60,
         seed=7,
     )
-    argv = [sys.executable, "-m", "runbooks.drills.workloads.platform", str(history)]
-    process = subprocess.Popen(
-        argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    process.stdin.write(settings.model_dump_json())
-    process.stdin.close()
-    assert process.stdout.readline() == "ready\n", process.stderr.read()
-    return process
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    return begin("runbooks.drills.workloads.platform", settings, history)
 
 
 def stored(platform: Platform, mysql: int) -> Held:
@@ -114,7 +99,7 @@ def acknowledged(history: list[Operation]) -> list[Operation]:
 def test_a_platform_killed_under_load_holds_each_acknowledged_file_once(
     platform: Platform, admitted: tuple[str, ...], mysql: int, tmp_path: Path
 ) -> None:
-    process = begin(platform, admitted, tmp_path / "history.jsonl")
+    process = asking(platform, admitted, tmp_path / "history.jsonl")
     time.sleep(2)  # load before the kill, as a drill has it
     platform.kill()
     time.sleep(1)
@@ -138,7 +123,7 @@ def test_a_platform_killed_under_load_holds_each_acknowledged_file_once(
 def test_a_file_that_the_store_forgot_is_a_lost_write(
     platform: Platform, admitted: tuple[str, ...], mysql: int, tmp_path: Path
 ) -> None:
-    process = begin(platform, admitted, tmp_path / "history.jsonl")
+    process = asking(platform, admitted, tmp_path / "history.jsonl")
     eventually(lambda: len(acknowledged(read_history(tmp_path / "history.jsonl"))) > 3, seconds=30)
     end(process)
     history = read_history(tmp_path / "history.jsonl")
@@ -156,7 +141,7 @@ def test_a_file_that_the_store_forgot_is_a_lost_write(
 def test_what_the_workload_made_goes_with_it_and_its_account_opens_nothing(
     platform: Platform, admitted: tuple[str, ...], mysql: int, tmp_path: Path
 ) -> None:
-    process = begin(platform, admitted, tmp_path / "history.jsonl")
+    process = asking(platform, admitted, tmp_path / "history.jsonl")
     eventually(lambda: len(acknowledged(read_history(tmp_path / "history.jsonl"))) > 3, seconds=30)
     end(process)
     assert sql(mysql, guests.HELD)["rows"]

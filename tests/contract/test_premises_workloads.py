@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import ssl
 import subprocess
 import sys
@@ -23,13 +22,13 @@ from infra.trust.authority import LeafSpec, make_leaf, make_root
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.history import read_history
 from runbooks.drills.workloads import guests, hospital, line, premises, results
+from runbooks.drills.workloads.elements import key_of
 from tests.beds.platform import Platform, free_port, running_mysql, running_platform, sql
+from tests.beds.workload import begin, end
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pydantic import BaseModel
 
     from runbooks.drills.evidence.history import Held, Operation
 
@@ -198,29 +197,6 @@ key = "{door.folder}/collector.key"
     made.kill()
 
 
-def begin(module: str, settings: BaseModel, history: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, str(history)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    process.stdin.write(settings.model_dump_json())
-    process.stdin.close()
-    assert process.stdout.readline() == "ready\n", process.stderr.read()
-    return process
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-
-
 def posting(door: Door, residents: tuple[str, ...], history: Path) -> subprocess.Popen[str]:
     settings = line.Settings(
         doors=[line.Door(address="127.0.0.1", port=door.port, name="app-1.test")],
@@ -299,17 +275,17 @@ def test_a_result_that_was_delivered_under_two_keys_or_became_a_version_is_doubl
     written = {"client": 0, "number": 0, "kind": "append", "target": "list-0", "value": 1, "outcome": "ok"}
     history.write_text(json.dumps({**written, "intended": 0, "began": 0, "ended": 1}) + "\n")
     assert faults(history, mysql) == ["lost"]
-    tell(door, document, results.key_of("0123abcd", 1))
-    assert tell(door, document, results.key_of("0123abcd", 1))["duplicate"] is True
+    tell(door, document, key_of("0123abcd", 1))
+    assert tell(door, document, key_of("0123abcd", 1))["duplicate"] is True
     assert faults(history, mysql) == []
-    tell(door, document, results.key_of("another", 1))
+    tell(door, document, key_of("another", 1))
     shown = sql(mysql, "SELECT JSON_ARRAY(COUNT(*)) FROM yiyun.observation WHERE value = '1'")
     assert shown == [1]
     assert faults(history, mysql) == ["doubled"]
     sql(mysql, "DELETE FROM yiyun.idempotency_key")
     assert faults(history, mysql) == [], "what has no key is there all the same"
     document["orders"][0]["results"][0]["unit"] = "mmol/L"
-    tell(door, document, results.key_of("0123abcd", 1))
+    tell(door, document, key_of("0123abcd", 1))
     sql(mysql, "DELETE FROM yiyun.idempotency_key")
     assert faults(history, mysql) == ["doubled"], "another content under the same order is a version"
 
@@ -324,9 +300,9 @@ def test_leaving_removes_what_the_drill_stored_and_nothing_of_anybody_else(
         "name": "王小东",
         "identifiers": [{"system": "urn:yiyun:mrn:HIS-1", "value": "M1"}],
     }
-    tell(door, somebody, results.key_of("person", 1))
+    tell(door, somebody, key_of("person", 1))
     somebody["orders"][0]["results"][0]["value"] = "corrected"
-    tell(door, somebody, results.key_of("person", 2))
+    tell(door, somebody, key_of("person", 2))
     theirs = {
         "observation": 1,
         "observation_version": 1,
@@ -335,9 +311,9 @@ def test_leaving_removes_what_the_drill_stored_and_nothing_of_anybody_else(
         "idempotency_key": 2,
     }
     own = results.document("0123abcd", "edge-1", residents[0], 1, at)
-    tell(door, own, results.key_of("0123abcd", 1))
+    tell(door, own, key_of("0123abcd", 1))
     own["orders"][0]["results"][0]["unit"] = "mmol/L"
-    tell(door, own, results.key_of("0123abcd", 2))
+    tell(door, own, key_of("0123abcd", 2))
     added = {"resident": 3, "resident_identifier": 3, "idempotency_key": 2}
     assert rows(mysql) == {name: count + added.get(name, 1) for name, count in theirs.items()}
     sql(mysql, guests.LEAVE)
@@ -346,7 +322,7 @@ def test_leaving_removes_what_the_drill_stored_and_nothing_of_anybody_else(
     assert rows(mysql) == theirs, "as often as asked"
 
     late = results.document("0123abcd", "edge-1", residents[0], 2, at)
-    assert tell(door, late, results.key_of("0123abcd", 3))["resident"] != residents[0]
+    assert tell(door, late, key_of("0123abcd", 3))["resident"] != residents[0]
     assert rows(mysql) != theirs, "a message that came too late opened a record"
     sql(mysql, guests.LEAVE)
     assert rows(mysql) == theirs

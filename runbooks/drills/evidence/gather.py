@@ -22,6 +22,7 @@ FROM performance_schema.error_log
 WHERE SUBSYSTEM = 'Repl' AND UNIX_TIMESTAMP(LOGGED) >= {since:.3f} ORDER BY LOGGED"""
 
 TWICE_SECONDS = 0.05
+"""The same words of one observer within it are one: the alert and the log line are a millisecond apart."""
 
 
 def gather(estate: Estate, paths: EstatePaths, since: float) -> tuple[list[Sighting], list[str]]:

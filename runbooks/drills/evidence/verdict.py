@@ -101,7 +101,7 @@ def judge(evidence: Evidence) -> Verdict:
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
     left_out = () if evidence.drill.workload.outside else evidence.broken
-    undo = next((event.mono for event in named(evidence.events, "undoing")), None)
+    undo = _undo(evidence.events)
     spread = evidence.drill.workload.spread
     seen = None if begun is None else felt(evidence.history, begun, undo=undo, broken=left_out, each=spread)
     worst_first: tuple[tuple[Word, tuple[Reason, ...]], ...] = (
@@ -123,6 +123,11 @@ def judge(evidence: Evidence) -> Verdict:
         _conflicts(evidence.events),
         0.0 if evidence.drill.workload.outside else two_writers(evidence.history),
     )
+
+
+def _undo(events: Sequence[Event]) -> float | None:
+    """When the undo began; None when it did not."""
+    return next((event.mono for event in named(events, "undoing")), None)
 
 
 def _void(evidence: Evidence, begun: float | None) -> Iterator[Reason]:
@@ -150,8 +155,8 @@ def _aborted(evidence: Evidence, begun: float | None) -> Iterator[Reason]:
 
 def _other_trouble(evidence: Evidence, clock: Clock, begun: float) -> Iterator[Reason]:
     """A member that was lost while the fault was in force, and that nobody meant to break."""
-    undoing = [e.mono for e in named(evidence.events, "undoing")]
-    until = undoing[0] if undoing else evidence.events[-1].mono
+    undo = _undo(evidence.events)
+    until = evidence.events[-1].mono if undo is None else undo
     told: set[str] = set()
     for sight in evidence.seen:
         meant = any(fault.touches(sight.subject) for fault in evidence.drill.faults)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from runbooks.drills.evidence.history import WRITES
 from runbooks.drills.evidence.observers import clock_of
-from runbooks.drills.evidence.timing import quantile
+from runbooks.drills.evidence.timing import quantile, rounded
 from runbooks.drills.evidence.verdict import RULES
 from runbooks.drills.journal import named
 from runbooks.drills.reports.envelope import SCHEMA
@@ -102,24 +102,24 @@ def result(verdict: Verdict) -> dict[str, Any]:
     gaps = sorted(felt.gaps.values()) if felt else []
     return {
         "verdict": verdict.word,
-        "rto_s": _rounded(felt.rto if felt else None),
+        "rto_s": rounded(felt.rto if felt else None),
         "gap_s": {
-            "p50": _rounded(quantile(gaps, 0.5) if gaps else None),
-            "max": _rounded(gaps[-1] if gaps else None),
+            "p50": rounded(quantile(gaps, 0.5) if gaps else None),
+            "max": rounded(gaps[-1] if gaps else None),
         },
         "rpo": {"lost": findings.count("lost"), "seconds": round(verdict.rpo, 3)},
         "acknowledged": findings.acknowledged,
         "failed": findings.failed,
         "failed_requests": felt.failed if felt else None,
-        "added_p99_s": _rounded(felt.added_p99 if felt else None),
-        "added_p99_return_s": _rounded(felt.added_p99_return if felt else None),
+        "added_p99_s": rounded(felt.added_p99 if felt else None),
+        "added_p99_return_s": rounded(felt.added_p99_return if felt else None),
         "unknown": findings.unknown,
         "unknown_stored": findings.unknown_stored,
         "stale": findings.count("stale"),
         "conflicts": verdict.conflicts,
-        "two_writers_s": _rounded(verdict.two_writers),
+        "two_writers_s": rounded(verdict.two_writers),
         "violations": [{"fault": v.fault, "text": v.text} for v in findings.violations],
-        "full_strength_s": _rounded(verdict.full_strength),
+        "full_strength_s": rounded(verdict.full_strength),
     }
 
 
@@ -140,7 +140,7 @@ def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[
     if verdict.full_strength is not None:
         rows.append((fault + verdict.full_strength, "full-strength", "probes", ""))
     return [
-        {"t": _rounded(at - fault), "kind": kind, "source": source, "text": text}
+        {"t": rounded(at - fault), "kind": kind, "source": source, "text": text}
         for at, kind, source, text in sorted(rows)
     ]
 
@@ -185,7 +185,3 @@ def _text(event: Event) -> str:
 def _fault(events: Sequence[Event]) -> float | None:
     faults = named(events, "fault")
     return faults[0].mono if faults else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

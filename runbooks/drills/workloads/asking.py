@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runbooks.drills.evidence.history import Operation, Outcome
+from runbooks.drills.workloads.elements import element_of
 from runbooks.drills.workloads.pacing import paced
-from runbooks.drills.workloads.results import element_of
 
 if TYPE_CHECKING:
     import threading
@@ -80,7 +81,7 @@ def persist(
             return summed(tries)
 
 
-class Sender:
+class Sender(ABC):
     """One client: sends its own resident's results one after the other, each until it is acknowledged."""
 
     def __init__(self, pace: Pace, number: int, note: Callable[[Operation], None], patience: float) -> None:
@@ -112,10 +113,10 @@ class Sender:
             )
         )
 
+    @abstractmethod
     def message(self, element: int) -> Callable[[], Sequence[Try]]:
         """What sends one element, by one round of tries a call; the same bytes each time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pause(self, fresh: Sequence[Try], rounds: int) -> float:
         """Seconds to wait after a round that was the nth without an answer."""
-        raise NotImplementedError

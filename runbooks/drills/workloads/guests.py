@@ -23,7 +23,7 @@ from runbooks.drills.evidence.history import Held
 from runbooks.drills.evidence.members import asked, held_by
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
@@ -169,20 +169,27 @@ def held(estate: Estate, paths: EstatePaths) -> list[Held]:
 
 
 def as_held(member: str, data: dict[str, Any], damaged: Collection[str]) -> Held:
-    """A member's rows as the checkers know them: a resident is a list, a file an element. Pure.
+    """A member's rows as the checkers know them: a resident is a list, a file an element. Pure."""
+    stored = [
+        (record_number, str(file_name).removesuffix(".pdf"))
+        for record_number, file_name, storage_key, _ in data["rows"] or []
+        if storage_key not in damaged
+    ]
+    return held_elements(member, data["gtid_set"], stored)
 
-    Elements stand in the order of their numbers, as the platform promises none. A file whose name is none of
-    the workload's is there as -1, which nobody wrote.
+
+def held_elements(member: str, gtid_set: str, stored: Iterable[tuple[str, str]]) -> Held:
+    """What a member holds of residents. `stored`: record number and element, once for each copy. Pure.
+
+    Elements stand in the order of their numbers, as the platform promises none. What is none of the
+    workload's is there as -1, which nobody wrote.
     """
     lists: dict[str, list[int]] = {}
-    for record_number, file_name, storage_key, _ in data["rows"] or []:
-        if storage_key in damaged:
-            continue
-        stem = str(file_name).removesuffix(".pdf")
+    for record_number, text in stored:
         listed = lists.setdefault(f"list-{int(record_number[len(NAMESPACE) :]) - 1}", [])
-        listed.append(int(stem) if stem.isdecimal() else -1)
+        listed.append(int(text) if text.isdecimal() else -1)
     ordered = {name: sorted(elements) for name, elements in sorted(lists.items())}
-    return Held(member=member, gtid_set=data["gtid_set"], lists=ordered, registers={}, total=0)
+    return Held(member=member, gtid_set=gtid_set, lists=ordered, registers={}, total=0)
 
 
 def _damaged(estate: Estate, paths: EstatePaths, rows: Sequence[Sequence[str]]) -> list[str]:

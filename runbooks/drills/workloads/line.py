@@ -26,8 +26,9 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from runbooks.drills.workloads.asking import PATIENCE_SECONDS, Sender, Try
+from runbooks.drills.workloads.elements import key_of
 from runbooks.drills.workloads.pacing import carry_out
-from runbooks.drills.workloads.results import document, key_of
+from runbooks.drills.workloads.results import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,6 @@ the drill alone (`runbooks.drills.workloads.guests`).
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import ssl
@@ -25,6 +24,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from runbooks.drills.evidence.history import Kind, Operation, Outcome
+from runbooks.drills.workloads.elements import element_of, key_of
 from runbooks.drills.workloads.pacing import carry_out, drawn, paced
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ TRIES, PAUSE_SECONDS = 3, 0.3
 """How often a desk asks in all, and what it waits between."""
 MIX: tuple[tuple[Kind, int], ...] = (("append", 2), ("get", 3))
 """Shares of the operations: a desk reads more than it stores, and stores often enough to time a fault by."""
-ELEMENTS_A_CLIENT = 1_000_000
 SERVED_BY = "X-Served-By"
 """The platform's word on which of its hosts answered (`yiyun_app.web.observe`)."""
 REFUSED = frozenset({400, 401, 403, 404, 409, 411, 413, 415, 422, 429})
@@ -91,11 +90,6 @@ class Signed:
     form_token: str
 
 
-def key_of(run: str, element: int) -> str:
-    """The idempotency key of a write: 64 hexadecimal digits, the same for each try of it."""
-    return hashlib.sha256(f"{run}/{element}".encode()).hexdigest()
-
-
 def content_of(run: str, element: int) -> bytes:
     """A file that the platform takes for a PDF, and that no other write has."""
     return f"%PDF-1.4\n% yiyun drill {run} {element}\n".encode()
@@ -134,7 +128,7 @@ class Client:
         kind = drawn(self._random, MIX)
         writes = kind == "append"
         of = self.number if writes else self._random.randrange(self.settings.clients)
-        element = self.number * ELEMENTS_A_CLIENT + number + 1
+        element = element_of(self.number, number)
         answer = self._tried((lambda: self._store(element)) if writes else (lambda: self._look(of)), stopped)
         self.note(
             Operation(

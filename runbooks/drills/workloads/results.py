@@ -13,13 +13,13 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runbooks.drills.evidence.history import Held
-from runbooks.drills.workloads.guests import NAME, NAMESPACE, SINCE
+from runbooks.drills.workloads.guests import NAME, NAMESPACE, SINCE, held_elements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ELEMENTS_A_CLIENT = 1_000_000
+    from runbooks.drills.evidence.history import Held
+
 APPLICATION, FACILITY = "DRILL", "YIYUN-DRILL"
 """Who the messages say they come from (MSH-3, MSH-4)."""
 SENDER = f"{APPLICATION}|{FACILITY}"
@@ -44,19 +44,9 @@ SELECT JSON_OBJECT(
 """Record number, value, and how often it was stored, of every result of the drill's residents."""
 
 
-def element_of(client: int, number: int) -> int:
-    """The element of a client's nth message, from 0: unique over a drill."""
-    return client * ELEMENTS_A_CLIENT + number + 1
-
-
 def filler_of(run: str, element: int) -> str:
     """Filler number of an element's order, also its message control id: at most 20 characters (v2.5.1)."""
     return f"{run}{element:010d}"
-
-
-def key_of(run: str, element: int) -> str:
-    """The idempotency key of an element: 64 hexadecimal digits, the same for each try."""
-    return hashlib.sha256(f"{run}/{element}".encode()).hexdigest()
 
 
 def document(run: str, site: str, resident: str, element: int, at: datetime) -> dict[str, Any]:
@@ -102,18 +92,13 @@ def oru(run: str, resident: str, element: int, at: datetime) -> bytes:
 
 
 def as_held(member: str, data: dict[str, Any]) -> Held:
-    """A member's rows as the checkers know them: a resident is a list, a result an element. Pure.
-
-    Elements stand in the order of their numbers, as the platform promises none. A value that is none of the
-    workload's is there as -1, which nobody wrote.
-    """
-    lists: dict[str, list[int]] = {}
-    for record_number, value, times in data["rows"] or []:
-        element = int(value) if str(value).isdecimal() else -1
-        listed = lists.setdefault(f"list-{int(record_number[len(NAMESPACE) :]) - 1}", [])
-        listed += [element] * int(times)
-    ordered = {name: sorted(elements) for name, elements in sorted(lists.items())}
-    return Held(member=member, gtid_set=data["gtid_set"], lists=ordered, registers={}, total=0)
+    """A member's rows as the checkers know them: a resident is a list, a result an element. Pure."""
+    stored = [
+        (record_number, value)
+        for record_number, value, times in data["rows"] or []
+        for _ in range(int(times))
+    ]
+    return held_elements(member, data["gtid_set"], stored)
 
 
 def held_at(member: str, ask: Callable[[str], Any]) -> Held:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from infra.paths import EstatePaths
 from runbooks.drills.model import Workload
 from runbooks.drills.workloads import guests, launch
 from runbooks.drills.workloads.platform import Settings
+from tests.unit.runbooks.workloads.program import Process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,19 +111,6 @@ class Material:
 
     def root(self) -> Any:
         return type("Root", (), {"certificate": "CERTIFICATE"})
-
-
-class Process:
-    """A program that says `ready`."""
-
-    def __init__(self, argv: list[str], **_: Any) -> None:
-        self.argv, self.stdin, self.said = argv, self, ""
-        self.stdout, self.stderr = io.StringIO("ready\n"), io.StringIO("")
-
-    def write(self, text: str) -> None:
-        self.said += text
-
-    def close(self) -> None: ...
 
 
 def test_the_workload_stands_in_the_internet_and_is_told_everything_by_standard_input(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.trust.authority import LeafSpec, make_leaf, make_root
+from runbooks.drills.workloads.elements import key_of
 from runbooks.drills.workloads.line import (
     AWAY,
     PATH,
@@ -26,7 +27,6 @@ from runbooks.drills.workloads.line import (
     browser,
     judged,
 )
-from runbooks.drills.workloads.results import key_of
 from yiyun_gateway import uplink
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runbooks.drills.workloads import platform
-from runbooks.drills.workloads.platform import Answer, Client, Settings, Signed, judged, key_of, newest
+from runbooks.drills.workloads.elements import key_of
+from runbooks.drills.workloads.platform import Answer, Client, Settings, Signed, judged, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from runbooks.drills.model import Workload
 from runbooks.drills.roles import roles_now
 from runbooks.drills.workloads import guests, hospital, launch, line, premises, results
 from runbooks.drills.workloads.offered import OFFERS, to_remove
+from tests.unit.runbooks.workloads.program import Process
 from yiyun_gateway.config import Uplink
 
 if TYPE_CHECKING:
@@ -71,19 +71,6 @@ class Hosts:
 
 def table(statement: str) -> str:
     return statement.partition("yiyun.")[2].partition(" ")[0]
-
-
-class Process:
-    """A program that says `ready`."""
-
-    def __init__(self, argv: list[str], **_: Any) -> None:
-        self.argv, self.stdin, self.said = argv, self, ""
-        self.stdout, self.stderr = io.StringIO("ready\n"), io.StringIO("")
-
-    def write(self, text: str) -> None:
-        self.said += text
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.history import Operation
 from runbooks.drills.workloads import guests, results
+from runbooks.drills.workloads.elements import element_of, key_of
 from yiyun_app.identifiers import mrn_system
 from yiyun_app.ingest_message import Message, numbered_results
 from yiyun_gateway import codes
@@ -58,12 +59,12 @@ def test_the_collector_makes_of_a_message_what_the_line_posts() -> None:
 
 def test_every_element_is_a_result_of_its_own() -> None:
     """Two elements under one natural key would be versions of one result."""
-    elements = [results.element_of(client, number) for client in (0, 1) for number in range(50)]
+    elements = [element_of(client, number) for client in (0, 1) for number in range(50)]
     documents = [Message.model_validate(results.document(RUN, "", RESIDENT, n, AT)) for n in elements]
     keys = {key for message in documents for *_, key in numbered_results(message, RESIDENT)}
     assert len(keys) == len(set(elements)) == 100
-    assert len({results.key_of(RUN, n) for n in elements} | {results.key_of("other", 1)}) == 101
-    longest = results.filler_of(RUN, results.element_of(63, 999_998))
+    assert len({key_of(RUN, n) for n in elements} | {key_of("other", 1)}) == 101
+    longest = results.filler_of(RUN, element_of(63, 999_998))
     assert len(longest) <= 20
 
 
@@ -82,7 +83,7 @@ def test_a_resident_is_a_list_and_a_result_stands_as_often_as_it_was_stored() ->
 def sent(number: int, outcome: str = "ok") -> Operation:
     times = {"intended": float(number), "began": float(number), "ended": number + 0.1}
     given = {"client": 0, "number": number, "kind": "append", "target": "list-0", "outcome": outcome}
-    return Operation.model_validate({**given, **times, "value": results.element_of(0, number)})
+    return Operation.model_validate({**given, **times, "value": element_of(0, number)})
 
 
 def faults(rows: list[list[Any]], *history: Operation) -> list[str]:
