@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,10 @@ import pymysql
 import pytest
 
 from tests.programs import load_program
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 SOURCE = Path(__file__).parents[3] / "playbooks/roles/mysql_health/files/mysql_health_agent.py"
@@ -192,12 +195,28 @@ class Said:
             raise self.error
 
 
+class Slow:
+    """A connection that answers after 0.7 s, until the test is over."""
+
+    pause = threading.Event()
+
+    def run(self, _statement: str, _arguments: tuple[str, ...]) -> None:
+        if self.pause.wait(0.7):
+            raise SystemExit
+
+
+def stopping(work: Callable[[int], None], place: int) -> None:
+    with contextlib.suppress(SystemExit):
+        work(place)
+
+
 def proved(
     agent: ModuleType, monkeypatch: pytest.MonkeyPatch, takes: float, error: Exception | None = None
 ) -> Any:
     clock = [NOW]
     monkeypatch.setattr(agent.time, "monotonic", lambda: clock[0])
-    return agent.prove(Said(clock, takes, error), "SELECT 1", (), 0.3, agent.Proof(990.0, 0.1))
+    tried = agent.prove(Said(clock, takes, error), "SELECT 1", (), 0.3)
+    return agent.after(agent.Proof(990.0, 0.1), tried)
 
 
 def test_a_success_counts_from_when_it_began(agent: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +236,38 @@ def test_a_failure_keeps_the_last_success_and_says_why(
 ) -> None:
     last = proved(agent, monkeypatch, 0.1, OSError("broken pipe"))
     assert (last.begun, last.problem) == (990.0, "broken pipe")
+
+
+def test_of_barriers_under_way_at_once_the_newest_success_counts(agent: ModuleType) -> None:
+    newest = agent.Proof(NOW, 0.5)
+    assert agent.after(newest, agent.Proof(NOW - 0.2, 0.9)) == newest, "an older one came later"
+    assert agent.after(newest, agent.Proof(NOW - 0.2, problem="timed out")) == newest
+    assert agent.after(newest, agent.Proof(NOW + 0.2, problem="timed out")).problem == "timed out"
+    assert agent.after(newest, agent.Proof(NOW + 0.2, 0.1)) == agent.Proof(NOW + 0.2, 0.1)
+
+
+def test_a_barrier_begins_in_time_although_each_takes_its_whole_deadline(
+    agent: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Threads of the agent, a server that answers after 0.7 s, and the age as the routers would see it."""
+    monkeypatch.setattr(agent, "Client", lambda *_: Slow())
+    runs = agent.Agent(settings, tmp_path / "password")
+    for place in range(settings.barriers):
+        threading.Thread(target=stopping, args=(runs._barrier, place), daemon=True).start()
+    eventually(lambda: runs.barrier.begun, seconds=5, every=0.01)
+    ages = []
+    for _ in range(100):
+        ages.append(time.monotonic() - runs.barrier.begun)
+        Slow.pause.wait(0.02)
+    Slow.pause.set()
+    assert 0.7 <= min(ages)
+    assert max(ages) < 1.3, "one at a time, it would be twice 0.7 s"
+    assert settings.barrier_every + 0.7 < settings.barrier_max_age
+
+
+@pytest.mark.parametrize(("now", "due"), [(10.1, 10.8), (10.7, 10.8), (10.9, 11.6), (13.1, 13.2)])
+def test_a_turn_that_was_missed_is_left_out(agent: ModuleType, now: float, due: float) -> None:
+    assert agent.next_turn(10.0, 0.8, now) == pytest.approx(due)
 
 
 @pytest.fixture

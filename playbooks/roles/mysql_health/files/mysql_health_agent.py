@@ -6,9 +6,12 @@ tables (state, majority, read-only) two proofs count, each in a thread of its ow
 success with its age:
 
 - the *barrier*: a read that waits until everything acknowledged so far is applied here, which needs the
-  others' agreement but writes nothing. So its deadline is short, and it tells a member that is cut off, or
-  behind, at once. (A look at the queue alone would not do: it is empty on a member that receives nothing, and
-  not empty for a moment on every healthy one.)
+  others' agreement but writes nothing. So it may run often, and it tells a member that is cut off, or behind,
+  at once. (A look at the queue alone would not do: it is empty on a member that receives nothing, and not
+  empty for a moment on every healthy one.) For five seconds after a member has fallen silent the whole group
+  agrees four times a second only, as it waits for that member's turn each time: a barrier then needs 0.2 to
+  0.6 s on members that are well. So several of them are under way at once, each begun a moment after the one
+  before: how long one takes does not decide how fresh the newest is.
 - the *commit*: an update of this member's row in a probe table, after such a barrier. It shows that the
   member can really take a write; it waits for the disk, so its deadline is longer, and it runs seldom,
   because each one is a transaction of the whole group.
@@ -20,12 +23,14 @@ A proof fails when no success is young enough: one that is late does not matter 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -45,9 +50,9 @@ class Settings:
     user: str = "yiyun_health"
     sample_every: float = 0.1
     sample_deadline: float = 0.3
-    barrier_every: float = 0.25
-    barrier_deadline: float = 0.3
-    barrier_max_age: float = 1.1
+    barrier_every: float = 0.2
+    barrier_deadline: float = 0.75
+    barrier_max_age: float = 1.0
     barrier_max_age_short: float = 2.5
     """While a member is away. The group stands still when it joins, tables and all; and there is nobody to
     switch to anyway: of two members that lose each other neither may write."""
@@ -61,6 +66,11 @@ class Settings:
     tick: float = 0.05
     allow_smaller_group: bool = False
     """After clean leaves a smaller group is legitimate: an operator's decision."""
+
+    @property
+    def barriers(self) -> int:
+        """How many barriers may be under way at once, so that one begins in time whatever those before do."""
+        return math.ceil(self.barrier_deadline / self.barrier_every)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Proof:
-    """The last success of a proof (`begun`: monotonic seconds, 0 = never) and a failure since."""
+    """The last success of a proof (`begun`: monotonic seconds, 0 = never) and a failure since.
+
+    Of a single try: `problem` is empty when it succeeded.
+    """
 
     begun: float = 0.0
     seconds: float = 0.0
@@ -240,6 +253,7 @@ class Agent:
     commit: Proof = field(default_factory=Proof)
     last_tick: float = field(default_factory=time.monotonic)
     not_before: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def verdict(self) -> Verdict:
         """The verdict of this moment."""
@@ -248,8 +262,9 @@ class Agent:
 
     def start(self) -> None:
         """Start the threads; if one of them ends, so does the process, and systemd starts it anew."""
-        for work in (self._tick, self._sample, self._barrier, self._commit):
-            threading.Thread(target=_or_die, args=(work,), name=work.__name__, daemon=True).start()
+        barriers = [partial(self._barrier, place) for place in range(self.settings.barriers)]
+        for work in (self._tick, self._sample, *barriers, self._commit):
+            threading.Thread(target=_or_die, args=(work,), daemon=True).start()
 
     def _tick(self) -> None:
         said: bool | None = None
@@ -296,33 +311,51 @@ class Agent:
             view,
         )
 
-    def _barrier(self) -> None:
+    def _barrier(self, place: int) -> None:
+        """One of several that take turns; `place`: its own, from 0."""
         settings = self.settings
         client = Client(settings, self.password, settings.barrier_deadline, WAIT_FOR_ALL)
+        turns = settings.barriers * settings.barrier_every
+        due = time.monotonic() + place * settings.barrier_every
         while True:
-            self.barrier = prove(client, BARRIER, (settings.member,), settings.barrier_deadline, self.barrier)
-            time.sleep(settings.retry_every if self.barrier.problem else settings.barrier_every)
+            time.sleep(max(0.0, due - time.monotonic()))
+            tried = prove(client, BARRIER, (settings.member,), settings.barrier_deadline)
+            with self._lock:
+                self.barrier = after(self.barrier, tried)
+            due = next_turn(due, turns, time.monotonic())
 
     def _commit(self) -> None:
         settings = self.settings
         client = Client(settings, self.password, settings.commit_deadline, WAIT_FOR_ALL)
         while True:
-            self.commit = prove(client, COMMIT, (settings.member,), settings.commit_deadline, self.commit)
+            tried = prove(client, COMMIT, (settings.member,), settings.commit_deadline)
+            self.commit = after(self.commit, tried)
             doubted = self.commit.problem or self.commit.begun <= self.not_before
             time.sleep(settings.retry_every if doubted else settings.commit_every)
 
 
-def prove(client: Client, statement: str, arguments: tuple[str, ...], deadline: float, last: Proof) -> Proof:
-    """Try once. A failure keeps the last success; a success past its deadline (a thaw) is a failure."""
+def next_turn(due: float, turns: float, now: float) -> float:
+    """When the next turn is due: turns that were missed are left out, so that each keeps its distance."""
+    missed = max(0, math.ceil((now - due) / turns) - 1)
+    return due + (missed + 1) * turns
+
+
+def prove(client: Client, statement: str, arguments: tuple[str, ...], deadline: float) -> Proof:
+    """Try once. A success past its deadline (a thaw) is a failure."""
     begun = time.monotonic()
     try:
         client.run(statement, arguments)
     except (pymysql.MySQLError, OSError) as error:
-        return replace(last, problem=_short(error))
+        return Proof(begun, problem=_short(error))
     seconds = time.monotonic() - begun
-    if seconds > deadline:
-        return replace(last, problem=f"it took {seconds:.2f} s")
-    return Proof(begun, seconds)
+    return Proof(begun, seconds, f"it took {seconds:.2f} s" if seconds > deadline else "")
+
+
+def after(last: Proof, tried: Proof) -> Proof:
+    """What is known after a try: the newest success that began, and what failed since."""
+    if tried.begun < last.begun:
+        return last
+    return replace(last, problem=tried.problem) if tried.problem else tried
 
 
 def body_of(agent: Agent, verdict: Verdict) -> dict[str, Any]:
