@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from infra.estate.addresses import host_addresses
 from infra.reach import run_on
 from infra.services.catalogue import SERVICES, services_of
 from infra.services.data import MYSQL_HEALTH
 from infra.services.storage import ATTACHMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from infra.estate.model import Estate, Host
     from infra.paths import EstatePaths
@@ -133,23 +134,41 @@ def zabbix_problems(zabbix: dict[str, Any], now: datetime) -> list[str]:
 
 
 def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
-    """Members by their own health agents, the writer by the routers' agreement.
+    """Members by their own health agents and by the group's, the writer by the routers' agreement.
 
-    None when they differ, or one has sessions open on another member that is up: two are written to.
+    No writer when they differ, or one has sessions open on another member that is up: two are written to.
     """
+    addresses = host_addresses(estate)
+    samples = {
+        h.name: (facts[h.name].get("mysql") or {}).get("sample") or {} for h in estate.hosts_with("db")
+    }
     members = [
         {
-            "name": h.name,
-            "state": ((facts[h.name].get("mysql") or {}).get("sample") or {}).get("state") or "UNREACHABLE",
-            "may_write": (facts[h.name].get("mysql") or {}).get("ready", False),
+            "name": name,
+            "state": member_state(str(addresses[name]), sample, list(samples.values())),
+            "may_write": (facts[name].get("mysql") or {}).get("ready", False),
         }
-        for h in estate.hosts_with("db")
+        for name, sample in samples.items()
     ]
     routers = [facts[h.name].get("db_writer") or {} for h in estate.hosts_with("app") if facts[h.name]]
     writers = {router.get("writer") for router in routers}
     agree = len(writers) == 1 and not any(router.get("stray") for router in routers)
     writer = writers.pop() if agree else None
     return {"writer": writer, "members": members}
+
+
+def member_state(address: str, sample: Facts, samples: Sequence[Facts]) -> str:
+    """A member's state as itself says, but ONLINE only where the group says so too. Pure.
+
+    A member that was cut off and expelled calls itself ONLINE for up to 20 s after the link is back; those
+    that see a majority know better. `OFFLINE`: they have no such member.
+    """
+    own = sample.get("state") or "UNREACHABLE"
+    majority = len(samples) // 2 + 1
+    views = [s.get("members") or {} for s in samples if s.get("state") == "ONLINE"]
+    said = {v.get(address, "OFFLINE") for v in views if list(v.values()).count("ONLINE") >= majority}
+    others = sorted(said - {"ONLINE"})
+    return others[0] if own == "ONLINE" and others else own
 
 
 def line_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:

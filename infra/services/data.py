@@ -35,10 +35,18 @@ MYSQL_HEALTH = Service(
     name="mysql-health",
     roles=("db",),
     purpose="says to the routers whether this member may be the writer; its last word is a commit",
-    listens=(Port("health", 9201, "health of the member", (Caller("db-router"),)),),
+    listens=(
+        Port(
+            "health",
+            9201,
+            "health of the member; members' hosts greet each other",
+            (Caller("db-router"), Caller("mysql-health")),
+        ),
+    ),
     units=("yiyun-mysql-health",),
     owned_files=(
         "/etc/yiyun-mysql-health.json",
+        "/etc/nftables.d/group-fence.nft",
         "/etc/systemd/system/mysql.service.d/10-yiyun-health.conf",
     ),
     secrets=(SecretSpec("mysql-health", kind="database-account"),),

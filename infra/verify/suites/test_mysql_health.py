@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,3 +26,12 @@ def test_says_online_and_ready(on: Machine) -> None:
 def test_runs_as_a_user_of_its_own(on: Machine) -> None:
     shown = on.shell.run("systemctl show --property=User --value yiyun-mysql-health")
     assert shown.stdout.strip() not in {"", "root", "mysql"}
+
+
+def test_every_other_members_host_is_heard(on: Machine) -> None:
+    """Who is not heard is not connected to by the group either: see yiyun-group-fence."""
+    peers = json.loads(on.shell.run("cat /etc/yiyun-mysql-health.json").stdout)["peers"]
+    listed = on.shell.run("nft --json list set inet yiyun_group_fence heard").stdout
+    found = next(item["set"] for item in json.loads(listed)["nftables"] if "set" in item)
+    heard = {entry["elem"]["val"] for entry in found.get("elem", [])}
+    assert heard == set(peers)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.estate.addresses import host_addresses
 from infra.estate.loading import load_estate
 from infra.status import judge
 from infra.trust.authority import LeafSpec, make_leaf, make_root
@@ -35,6 +36,17 @@ def healthy() -> dict[str, dict[str, Any]]:
     return facts
 
 
+def test_a_member_without_a_majority_says_nothing_of_the_others() -> None:
+    """Cut off from both: it sees nobody, and those two are well."""
+    facts = healthy()
+    alone, both = views(("db-2",), ("db-1", "db-3"))
+    facts["db-2"]["mysql"]["sample"] |= {"members": alone | dict.fromkeys(both, "UNREACHABLE")}
+    for name in ("db-1", "db-3"):
+        facts[name]["mysql"]["sample"] |= {"members": both | dict.fromkeys(alone, "UNREACHABLE")}
+    members = judge(LAB, facts, NOW, ZABBIX).fields["mysql"]["members"]
+    assert [m["state"] for m in members] == ["ONLINE", "UNREACHABLE", "ONLINE"]
+
+
 def test_a_healthy_estate_has_no_problems() -> None:
     status = judge(LAB, healthy(), NOW, ZABBIX)
     assert status.ok
@@ -55,6 +67,19 @@ def break_host(facts: dict[str, Any]) -> None:
 
 def break_member(facts: dict[str, Any]) -> None:
     facts["db-2"]["mysql"] = {"ready": False, "sample": {"state": "RECOVERING"}}
+
+
+def expel_member(facts: dict[str, Any]) -> None:
+    """Cut off, and back: the others have removed it, and itself has not noticed."""
+    by_itself, by_others = views(("db-1", "db-2", "db-3"), ("db-1", "db-3"))
+    facts["db-2"]["mysql"]["sample"] |= {"members": by_itself}
+    for name in ("db-1", "db-3"):
+        facts[name]["mysql"]["sample"] |= {"members": by_others}
+
+
+def views(*groups: tuple[str, ...]) -> list[dict[str, str]]:
+    addresses = host_addresses(LAB)
+    return [{str(addresses[name]): "ONLINE" for name in group} for group in groups]
 
 
 def break_agreement(facts: dict[str, Any]) -> None:
@@ -100,6 +125,7 @@ def break_certificate(facts: dict[str, Any]) -> None:
     [
         (break_host, "ora-1 does not answer"),
         (break_member, "mysql: 2 of 3 members are ONLINE"),
+        (expel_member, "mysql: 2 of 3 members are ONLINE"),
         (break_agreement, "mysql: the routers do not agree on one writer"),
         (leave_sessions, "mysql: the routers do not agree on one writer"),
         (break_path, "line: path over app-2 is down"),

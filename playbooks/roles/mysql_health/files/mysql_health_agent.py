@@ -17,11 +17,16 @@ success with its age:
   because each one is a transaction of the whole group.
 
 A proof fails when no success is young enough: one that is late does not matter when the next one is in time.
+Who asks waits as long as it takes: a server that waits for its group keeps the session whatever the client
+does (neither KILL nor `max_execution_time` ends it), and new ones would fill it up within half a minute.
+
+It also greets the other members' hosts, so that this host hears of each that is there: see yiyun-group-fence.
 `GET /` is 200 or 503, `GET /state` always 200 with the same body for screens.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -48,8 +53,8 @@ class Settings:
     configured: int
     socket: str = "/run/mysqld/mysqld.sock"
     user: str = "yiyun_health"
+    connect_deadline: float = 1.0
     sample_every: float = 0.1
-    sample_deadline: float = 0.3
     barrier_every: float = 0.2
     barrier_deadline: float = 0.75
     barrier_max_age: float = 1.0
@@ -64,6 +69,9 @@ class Settings:
     sample_max_age_short: float = 2.0
     frozen_after: float = 1.0
     tick: float = 0.05
+    peers: tuple[str, ...] = ()
+    """Addresses of the other members' hosts, where an agent listens at the same port."""
+    greet_every: float = 0.5
     allow_smaller_group: bool = False
     """After clean leaves a smaller group is legitimate: an operator's decision."""
 
@@ -195,8 +203,8 @@ SELECT COALESCE(MAX(IF(member_id = @@server_uuid, member_state, NULL)), 'OFFLINE
 class Client:
     """One connection, opened when needed and dropped on any error."""
 
-    def __init__(self, settings: Settings, password: Path, deadline: float, first: str = "") -> None:
-        self._settings, self._password, self._deadline, self._first = settings, password, deadline, first
+    def __init__(self, settings: Settings, password: Path, first: str = "") -> None:
+        self._settings, self._password, self._first = settings, password, first
         self._connection: Any = None
 
     def run(self, statement: str, arguments: tuple[str, ...] = ()) -> Any:
@@ -225,16 +233,12 @@ class Client:
             unix_socket=self._settings.socket,
             user=self._settings.user,
             password=self._password.read_text(encoding="utf-8").strip(),
-            connect_timeout=self._deadline,
-            read_timeout=self._deadline,
-            write_timeout=self._deadline,
+            connect_timeout=self._settings.connect_deadline,
             init_command=self._first or None,
             autocommit=True,
         )
 
 
-LATE = "(timed out)"
-"""How pymysql ends the text of an error when no answer came in time, and not when the connection was lost."""
 # It must name a table: a statement without one is not held up by the group.
 BARRIER = "SELECT count FROM yiyun_probe.proof WHERE member = %s"
 COMMIT = "UPDATE yiyun_probe.proof SET count = count + 1, proved_at = CURRENT_TIMESTAMP(6) WHERE member = %s"
@@ -263,7 +267,8 @@ class Agent:
     def start(self) -> None:
         """Start the threads; if one of them ends, so does the process, and systemd starts it anew."""
         barriers = [partial(self._barrier, place) for place in range(self.settings.barriers)]
-        for work in (self._tick, self._sample, *barriers, self._commit):
+        greetings = [partial(self._greet, peer) for peer in self.settings.peers]
+        for work in (self._tick, self._sample, *barriers, self._commit, *greetings):
             threading.Thread(target=_or_die, args=(work,), daemon=True).start()
 
     def _tick(self) -> None:
@@ -285,7 +290,7 @@ class Agent:
         return verdict.ready
 
     def _sample(self) -> None:
-        client = Client(self.settings, self.password, self.settings.sample_deadline)
+        client = Client(self.settings, self.password)
         while True:
             self.sample = self._take(client)
             time.sleep(self.settings.sample_every)
@@ -295,9 +300,6 @@ class Agent:
         try:
             state, online, members, drained, queue, writable, executed = client.run(SAMPLE)
         except (pymysql.MySQLError, OSError) as error:
-            last = self.sample
-            if last is not None and not last.problem and LATE in str(error):
-                return last  # it gets too old by itself; a server that is gone says so at once
             return Sample(now, problem=_short(error))
         view = tuple(tuple(pair.split("=", 1)) for pair in members.split(",") if pair)
         return Sample(
@@ -314,7 +316,7 @@ class Agent:
     def _barrier(self, place: int) -> None:
         """One of several that take turns; `place`: its own, from 0."""
         settings = self.settings
-        client = Client(settings, self.password, settings.barrier_deadline, WAIT_FOR_ALL)
+        client = Client(settings, self.password, WAIT_FOR_ALL)
         turns = settings.barriers * settings.barrier_every
         due = time.monotonic() + place * settings.barrier_every
         while True:
@@ -326,12 +328,19 @@ class Agent:
 
     def _commit(self) -> None:
         settings = self.settings
-        client = Client(settings, self.password, settings.commit_deadline, WAIT_FOR_ALL)
+        client = Client(settings, self.password, WAIT_FOR_ALL)
         while True:
             tried = prove(client, COMMIT, (settings.member,), settings.commit_deadline)
             self.commit = after(self.commit, tried)
             doubted = self.commit.problem or self.commit.begun <= self.not_before
             time.sleep(settings.retry_every if doubted else settings.commit_every)
+
+    def _greet(self, peer: str) -> None:
+        """Its host's answer counts, a refusal too: it came back over the network."""
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection((peer, self.settings.port), self.settings.greet_every).close()
+            time.sleep(self.settings.greet_every)
 
 
 def next_turn(due: float, turns: float, now: float) -> float:
@@ -435,7 +444,8 @@ def _short(error: BaseException) -> str:
 
 def main() -> int:
     """Entry point: the settings' file, and the password's file."""
-    settings = Settings(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    read = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    settings = Settings(**read | {"peers": tuple(read.get("peers", []))})
     agent = Agent(settings, Path(sys.argv[2]))
     server = Server(agent)
     agent.start()
