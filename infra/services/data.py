@@ -14,7 +14,7 @@ MYSQL = Service(
     ),
     units=("mysql",),
     data_paths=("/data/mysql",),
-    owned_files=("/etc/mysql/mysql.conf.d/yiyun.cnf",),
+    owned_files=("/etc/mysql/mysql.conf.d/yiyun.cnf", "/etc/sysctl.d/60-yiyun-mysql.conf"),
     secrets=(
         SecretSpec("mysql-root", kind="database-account"),
         SecretSpec("mysql-group", kind="database-account"),
