@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from cli.contract import EstateOption, JsonOption, QuietOption, YesOption, confirm, reporting
-from cli.verbs.drill_plan import write_picture
 from cli.verbs.drill_report import TimestampOption, published_fields, say_published, stamped
 from cli.verbs.look import must_be_deployed
 from infra.engine.lock import estate_lock
@@ -21,6 +20,8 @@ from runbooks.drills.conduct import conduct, resume, summary
 from runbooks.drills.folder import folders
 from runbooks.drills.ran import ran
 from runbooks.drills.reports.publish import KEY, publish
+from runbooks.drills.svg import write_svg
+from runbooks.drills.trends import drawn
 
 NOT_PASSED = 1
 
@@ -144,7 +145,7 @@ def history(
         found = [{"evidence": f.path.name} | summary(f.verdict()) for f in kept]
         report.fields["drills"] = found
         if picture is not None:
-            report.fields["picture"] = write_picture(ran(report.paths), picture, language)
+            report.fields["picture"] = write_svg(picture, drawn(ran(report.paths), language))
         table = Table("drill", "verdict", "RTO s", "acknowledged", "lost", "stale", box=None)
         for entry in found:
             cells = (

@@ -22,15 +22,16 @@ from cli.contract import (
 )
 from cli.verbs.look import must_be_deployed
 from infra.engine.lock import estate_lock
-from infra.errors import BadInputError, RefusedError
+from infra.errors import RefusedError
 from runbooks.drills.catalogue import find_drill, shipped
 from runbooks.drills.comparison import Figures, beside, read_sources, summarised
 from runbooks.drills.provenance import commit, machine, versions
 from runbooks.drills.ran import Ran, ran
 from runbooks.drills.schedule import calendar, schedule
+from runbooks.drills.side_by_side import drawn
 from runbooks.drills.soak import SEEDS, Limits, Result, gone_on_with, read_result, soak
 from runbooks.drills.soak_lab import LabHands
-from runbooks.drills.trends import drawn
+from runbooks.drills.svg import write_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,8 @@ def compare(
     sources: Annotated[
         list[Path], typer.Argument(help="Result files of `drill soak`, or folders of evidence.")
     ],
+    picture: Annotated[Path | None, typer.Option(help="Also draw them, as SVG.")] = None,
+    language: Annotated[str, typer.Option(help="Of the picture: zh or en.")] = "zh",
     estate: EstateOption = "lab",
     json_output: JsonOption = False,
     quiet: QuietOption = False,
@@ -119,6 +122,8 @@ def compare(
                 for name, of in found.items()
             ],
         }
+        if picture is not None:
+            report.fields["picture"] = write_svg(picture, drawn(read, language))
         table = Table("drill", "source", *FIGURES, box=None)
         for name, of in found.items():
             for number, (source, figures) in enumerate(of.items()):
@@ -149,16 +154,6 @@ def show_schedule(
             report.say(f"[dim]{source}[/]")
         if exit_code and report.fields["overdue"]:
             report.exit_code = OVERDUE
-
-
-def write_picture(runs: Sequence[Ran], file: Path, language: str) -> str:
-    """Write the trends of some runs as SVG. Returns its path. Raises BadInputError."""
-    text = drawn(runs, language)
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInputError(f"{file}: {error.strerror}", hint="name a file that can be written") from None
-    return str(file)
 
 
 FIGURES = ("runs", "passed", "RTO p50", "p99", "max s", "lost", "stale", "unknown", "failed requests")

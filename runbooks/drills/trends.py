@@ -7,20 +7,13 @@ became of a run is its mark's shape; colour only repeats it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment
-
-from infra.errors import BadInputError
-from runbooks.drills.catalogue import shipped
 from runbooks.drills.ran import Ran, by_drill, times
-from runbooks.drills.reports.words import HTML_LANGUAGE, LANGUAGES, translations
+from runbooks.drills.svg import svg
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from runbooks.drills.model import Title
+    from collections.abc import Sequence
 
 WIDTH, LEFT, RIGHT = 960, 64, 150
 PANEL, TOP, PLOT = 190, 30, 120
@@ -85,25 +78,8 @@ def picture(runs: Sequence[Ran]) -> Picture:
 
 def drawn(runs: Sequence[Ran], language: str) -> str:
     """The picture as SVG text, in Chinese or English. Raises BadInputError for another language."""
-    if language not in LANGUAGES:
-        raise BadInputError(f"no language {language}", hint=f"one of {', '.join(LANGUAGES)}")
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"]
-    )
-    words = translations(language, "trends")
-    environment.install_gettext_translations(words, newstyle=True)  # pyright: ignore[reportAttributeAccessIssue]
-    text = resources.files("runbooks.drills").joinpath("trends.svg.j2").read_text(encoding="utf-8")
-    titles: Mapping[str, Title] = {name: drill.title for name, drill in shipped().items()}
-    return environment.from_string(text).render(
-        picture=picture(runs),
-        titles={name: getattr(title, language) for name, title in titles.items()},
-        language=HTML_LANGUAGE[language],
-        width=WIDTH,
-        left=LEFT,
-        right=WIDTH - RIGHT,
-        floor=TOP + PLOT,
-        plot_top=TOP,
-    )
+    size = {"width": WIDTH, "left": LEFT, "right": WIDTH - RIGHT, "floor": TOP + PLOT, "plot_top": TOP}
+    return svg("trends", language, picture=picture(runs), **size)
 
 
 def _panel(drill: str, runs: Sequence[Ran], top: float) -> Panel:
