@@ -106,15 +106,15 @@ def test_a_quorum_cut_is_seen_although_every_table_says_well(agent: ModuleType, 
 def test_while_a_member_is_away_the_group_may_stand_still_for_longer(
     agent: ModuleType, settings: Any
 ) -> None:
-    late, older = (agent.Proof(NOW - age, 0.001, "timed out") for age in (2.0, 2.6))
-    away = with_sample(agent, online=2, at=NOW - 1.5)
+    late, older = (agent.Proof(NOW - age, 0.001, "timed out") for age in (5.5, 6.1))
+    away = with_sample(agent, online=2, at=NOW - 5.5)
     assert reasons(agent, settings, replace(away, barrier=late)) == ""
     assert "barrier is too old" in reasons(agent, settings, replace(well(agent), barrier=late)), (
         "all are there"
     )
     assert "answer is too old" in reasons(agent, settings, with_sample(agent, at=NOW - 1.5)), "all are there"
     assert "barrier is too old" in reasons(agent, settings, replace(away, barrier=older))
-    assert "answer is too old" in reasons(agent, settings, with_sample(agent, online=2, at=NOW - 2.1))
+    assert "answer is too old" in reasons(agent, settings, with_sample(agent, online=2, at=NOW - 6.1))
 
 
 class Failing:

@@ -58,7 +58,7 @@ class Settings:
     barrier_every: float = 0.2
     barrier_deadline: float = 0.75
     barrier_max_age: float = 1.0
-    barrier_max_age_short: float = 2.5
+    barrier_max_age_short: float = 6.0
     """While a member is away. The group stands still when it joins, tables and all; and there is nobody to
     switch to anyway: of two members that lose each other neither may write."""
     commit_every: float = 1.0
@@ -66,7 +66,7 @@ class Settings:
     commit_max_age: float = 4.0
     retry_every: float = 0.05
     sample_max_age: float = 0.6
-    sample_max_age_short: float = 2.0
+    sample_max_age_short: float = 6.0
     frozen_after: float = 1.0
     tick: float = 0.05
     peers: tuple[str, ...] = ()
