@@ -55,9 +55,9 @@ class Settings:
     user: str = "yiyun_health"
     connect_deadline: float = 1.0
     sample_every: float = 0.1
-    barrier_every: float = 0.2
-    barrier_deadline: float = 0.75
-    barrier_max_age: float = 1.0
+    barrier_every: float = 0.15
+    barrier_deadline: float = 0.7
+    barrier_max_age: float = 0.9
     barrier_max_age_short: float = 6.0
     """While a member is away. The group stands still when it joins, tables and all; and there is nobody to
     switch to anyway: of two members that lose each other neither may write."""
