@@ -124,11 +124,11 @@ def compare(
         }
         if picture is not None:
             report.fields["picture"] = write_svg(picture, drawn(read, language))
-        table = Table("drill", "source", *FIGURES, box=None)
         for name, of in found.items():
-            for number, (source, figures) in enumerate(of.items()):
-                table.add_row("" if number else name, source, *_cells(figures))
-        report.say(table)
+            table = figures_table("source", title=name)
+            for source, figures in of.items():
+                table.add_row(source, *_cells(figures))
+            report.say(table)
 
 
 def show_schedule(
@@ -156,7 +156,16 @@ def show_schedule(
             report.exit_code = OVERDUE
 
 
-FIGURES = ("runs", "passed", "RTO p50", "p99", "max s", "lost", "stale", "unknown", "failed requests")
+FIGURES = ("passed", "RTO p50", "p99", "max s", "lost", "stale", "unknown", "failed requests")
+
+
+def figures_table(first: str, *more: str, title: str = "") -> Table:
+    """A table whose first column is never cut off, however narrow the terminal is."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None)
+    table.add_column(first, no_wrap=True)
+    for name in (*FIGURES, *more):
+        table.add_column(name, justify="right")
+    return table
 
 
 def _cells(figures: Figures | None) -> list[str]:
@@ -165,8 +174,7 @@ def _cells(figures: Figures | None) -> list[str]:
     times = (figures.rto_p50_s, figures.rto_p99_s, figures.rto_max_s)
     counts = (figures.lost, figures.stale_reads, figures.indeterminate, figures.failed_requests)
     return [
-        str(figures.runs),
-        str(figures.passed),
+        f"{figures.passed} of {figures.runs}",
         *("-" if t is None else f"{t:.2f}" for t in times),
         *(str(c) for c in counts),
     ]
@@ -199,9 +207,9 @@ def _wanted(estate: Estate, count: int, seed: int | None, drills: str, out: Path
 
 
 def _show_soak(report: Report, result: Result) -> None:
-    table = Table("drill", *FIGURES, "failed", "void", "aborted", box=None)
+    table = figures_table("drill", "failed, void, aborted")
     for name, figures in summarised(result.runs).items():
-        table.add_row(name, *_cells(figures), *map(str, (figures.failed, figures.void, figures.aborted)))
+        table.add_row(name, *_cells(figures), f"{figures.failed}, {figures.void}, {figures.aborted}")
     report.say(table)
     if result.stopped:
         report.say(f"[red]stopped[/]: {result.stopped}")
