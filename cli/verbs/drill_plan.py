@@ -174,7 +174,7 @@ def _cells(figures: Figures | None) -> list[str]:
     times = (figures.rto_p50_s, figures.rto_p99_s, figures.rto_max_s)
     counts = (figures.lost, figures.stale_reads, figures.indeterminate, figures.failed_requests)
     return [
-        f"{figures.passed} of {figures.runs}",
+        f"{figures.passed}/{figures.runs}",
         *("-" if t is None else f"{t:.2f}" for t in times),
         *(str(c) for c in counts),
     ]
