@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from runbooks.drills.comparison import Figures, figures
 from runbooks.drills.ran import by_drill, times
-from runbooks.drills.svg import svg
+from runbooks.drills.svg import Mark, svg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,16 +30,6 @@ SPREAD = (0, -8, 8, -4, 4)
 """Runs of a row lie a little apart, one after the other."""
 BESIDE = 14
 """Of a run without a recovery time, right of the scale."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One run. `value`: seconds, None without a recovery time."""
-
-    x: float
-    y: float
-    verdict: str
-    value: float | None
 
 
 @dataclass(frozen=True)

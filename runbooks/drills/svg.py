@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
@@ -12,6 +13,17 @@ from runbooks.drills.reports.words import HTML_LANGUAGE, LANGUAGES, translations
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One run. `value`: seconds, None when nothing was served again or the run shows no time."""
+
+    x: float
+    y: float
+    verdict: str
+    value: float | None
+    at: str = ""
 
 
 def svg(template: str, language: str, **values: object) -> str:

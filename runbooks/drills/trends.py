@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runbooks.drills.ran import Ran, by_drill, times
-from runbooks.drills.svg import svg
+from runbooks.drills.svg import Mark, svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +27,6 @@ GRID_LINES = 6
 DATES = 6
 """Dates written below a panel at most."""
 HEADROOM = 1.1
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One run. `value`: seconds, None when nothing was served again or the run shows no time."""
-
-    x: float
-    y: float
-    verdict: str
-    value: float | None
-    at: str
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from runbooks.drills.ran import Ran
 from runbooks.drills.trends import MOST_RUNS, PLOT, TOP, Picture, drawn, picture
 
 if TYPE_CHECKING:
-    from runbooks.drills.trends import Mark
+    from runbooks.drills.svg import Mark
 
 BEGAN = datetime(2026, 10, 1, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
