@@ -139,14 +139,13 @@ def mysql_status(estate: Estate, facts: dict[str, Facts]) -> dict[str, Any]:
     No writer when they differ, or one has sessions open on another member that is up: two are written to.
     """
     addresses = host_addresses(estate)
-    samples = {
-        h.name: (facts[h.name].get("mysql") or {}).get("sample") or {} for h in estate.hosts_with("db")
-    }
+    told = {h.name: facts[h.name].get("mysql") or {} for h in estate.hosts_with("db")}
+    samples = {name: agent.get("sample") or {} for name, agent in told.items()}
     members = [
         {
             "name": name,
             "state": member_state(str(addresses[name]), sample, list(samples.values())),
-            "may_write": (facts[name].get("mysql") or {}).get("ready", False),
+            "may_write": told[name].get("ready", False),
         }
         for name, sample in samples.items()
     ]

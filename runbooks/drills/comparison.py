@@ -73,9 +73,17 @@ def summarised(runs: Sequence[Ran]) -> dict[str, Figures]:
 
 def beside(sources: Mapping[str, Sequence[Ran]]) -> dict[str, dict[str, Figures | None]]:
     """Drill → source → figures; None where a source does not have that drill. Pure."""
-    found = {source: summarised(runs) for source, runs in sources.items()}
+    return {
+        name: {source: figures(runs) if runs else None for source, runs in of.items()}
+        for name, of in regrouped(sources).items()
+    }
+
+
+def regrouped(sources: Mapping[str, Sequence[Ran]]) -> dict[str, dict[str, list[Ran]]]:
+    """Drill → source → its runs, drills in the order of their names; none where it lacks that drill. Pure."""
+    found = {source: by_drill(runs) for source, runs in sources.items()}
     names = sorted({name for of in found.values() for name in of})
-    return {name: {source: of.get(name) for source, of in found.items()} for name in names}
+    return {name: {source: of.get(name, []) for source, of in found.items()} for name in names}
 
 
 def read_sources(paths: Sequence[Path]) -> dict[str, list[Ran]]:

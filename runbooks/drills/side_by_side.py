@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runbooks.drills.comparison import Figures, figures
-from runbooks.drills.ran import by_drill, times
-from runbooks.drills.svg import Mark, svg
+from runbooks.drills.comparison import Figures, figures, regrouped
+from runbooks.drills.ran import times
+from runbooks.drills.svg import Mark, occurring, svg
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,21 +79,15 @@ class Scale:
 
 def picture(sources: Mapping[str, Sequence[Ran]]) -> Picture:
     """The picture of some sources. Pure."""
-    of_drill = {
-        name: {source: runs for source, all_runs in sources.items() if (runs := by_drill(all_runs).get(name))}
-        for name in sorted({run.drill for runs in sources.values() for run in runs})
-    }
     every = [run for runs in sources.values() for run in runs]
     scale = scale_for([*times(every), *(run.objective_rto_s for run in every if run.objective_rto_s)])
     panels: list[Panel] = []
     top = float(LEGEND)
-    for name, of in of_drill.items():
-        panels.append(_panel(name, of, top, scale))
+    for name, of in regrouped(sources).items():
+        panels.append(_panel(name, {source: runs for source, runs in of.items() if runs}, top, scale))
         top += panels[-1].floor + FOOT
-    order = ("passed", "failed", "void", "aborted", "unreadable")
-    occurring = {run.verdict for run in every}
     ticks = tuple((scale.x(t), f"{t:g}") for t in TICKS if scale.low <= t <= scale.high)
-    return Picture(top, tuple(panels), ticks, tuple(v for v in order if v in occurring))
+    return Picture(top, tuple(panels), ticks, occurring(every))
 
 
 def scale_for(seconds: Sequence[float]) -> Scale:

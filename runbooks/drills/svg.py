@@ -12,7 +12,10 @@ from runbooks.drills.catalogue import shipped
 from runbooks.drills.reports.words import HTML_LANGUAGE, LANGUAGES, translations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from runbooks.drills.ran import Ran
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,12 @@ class Mark:
     verdict: str
     value: float | None
     at: str = ""
+
+
+def occurring(runs: Sequence[Ran]) -> tuple[str, ...]:
+    """Verdicts that some runs have, in the order of the legend. Pure."""
+    found = {run.verdict for run in runs}
+    return tuple(v for v in ("passed", "failed", "void", "aborted", "unreadable") if v in found)
 
 
 def svg(template: str, language: str, **values: object) -> str:

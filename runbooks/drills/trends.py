@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runbooks.drills.ran import Ran, by_drill, times
-from runbooks.drills.svg import Mark, svg
+from runbooks.drills.svg import Mark, occurring, svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +60,7 @@ def picture(runs: Sequence[Ran]) -> Picture:
     """The picture of some runs. Pure."""
     drills = by_drill(runs)
     panels = tuple(_panel(name, of, LEGEND + n * PANEL) for n, (name, of) in enumerate(drills.items()))
-    occurring = {run.verdict for run in runs}
-    order = [v for v in ("passed", "failed", "void", "aborted", "unreadable") if v in occurring]
-    return Picture(LEGEND + PANEL * max(1, len(panels)), panels, tuple(order))
+    return Picture(LEGEND + PANEL * max(1, len(panels)), panels, occurring(runs))
 
 
 def drawn(runs: Sequence[Ran], language: str) -> str:
