@@ -9,9 +9,9 @@ success with its age:
   others' agreement but writes nothing. So it may run often, and it tells a member that is cut off, or behind,
   at once. (A look at the queue alone would not do: it is empty on a member that receives nothing, and not
   empty for a moment on every healthy one.) For five seconds after a member has fallen silent the whole group
-  agrees four times a second only, as it waits for that member's turn each time: a barrier then needs 0.2 to
-  0.6 s on members that are well. So several of them are under way at once, each begun a moment after the one
-  before: how long one takes does not decide how fresh the newest is.
+  agrees two to four times a second only, as it waits for that member's turn each time: a barrier then needs
+  0.05 to 0.45 s on members that are well. So several of them are under way at once, each begun a moment after
+  the one before: how long one takes does not decide how fresh the newest is.
 - the *commit*: an update of this member's row in a probe table, after such a barrier. It shows that the
   member can really take a write; it waits for the disk, so its deadline is longer, and it runs seldom,
   because each one is a transaction of the whole group.
