@@ -27,7 +27,10 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing, s
 @app.command("status")
 def status(
     repair_left: Annotated[
-        bool, typer.Option("--repair", help="Put back what an interrupted switch left on the routers.")
+        bool,
+        typer.Option(
+            "--repair", help="Put back what an interrupted switch left, and lead all routers to one writer."
+        ),
     ] = False,
     estate: EstateOption = "lab",
     json_output: JsonOption = False,
@@ -242,6 +245,7 @@ def fields_of(picture: Picture) -> dict[str, Any]:
                 "writer": r.writer,
                 "members": dict(r.status),
                 "sessions": dict(r.sessions),
+                "not_connected_to": list(r.apart),
                 "left_in_maintenance": list(r.left),
                 "gate_closed_s": round(r.gate_closed_s, 3),
             }

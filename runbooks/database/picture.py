@@ -72,6 +72,8 @@ class Router:
     status: Mapping[str, str] = field(default_factory=dict[str, str])
     """Member → `UP`, `DOWN`, `MAINT`, … as this router has it."""
     sessions: Mapping[str, int] = field(default_factory=dict[str, int])
+    apart: tuple[str, ...] = ()
+    """Routers that it is not connected to: what it does not hear of, it cannot agree with."""
     left: tuple[str, ...] = ()
     """Members that a switch put in maintenance and nobody made ready again."""
     gate_closed_s: float = 0.0
@@ -156,6 +158,7 @@ def router_of(name: str, said: Mapping[str, Any]) -> Router:
         writer=said["writer"],
         status={m["name"]: m["status"] for m in members},
         sessions={m["name"]: m["sessions"] for m in members},
+        apart=tuple(said["apart"]),
         left=tuple((said["left"] or {}).get("put", ())),
         gate_closed_s=float(said["gate_closed_s"]),
     )
@@ -188,7 +191,7 @@ def problems(picture: Picture) -> Iterator[str]:
         yield from _problems_of_router(router)
     if picture.writer is None:
         said = ", ".join(f"{r.name}: {r.writer or 'none'}" for r in picture.routers)
-        yield f"the routers do not agree on one writer ({said})"
+        yield f"the routers do not agree on one writer ({said}; yiyun db status --repair)"
     if len({m.single_primary for m in picture.members if m.answers}) > 1:
         yield "members differ in mode: some are set for a single primary"
 
@@ -205,6 +208,8 @@ def _problems_of_member(member: Member) -> Iterator[str]:
 def _problems_of_router(router: Router) -> Iterator[str]:
     if not router.answers:
         yield f"the router on {router.name} does not answer: {router.problem}"
+    for name in router.apart:
+        yield f"{router.name} is not connected to the router on {name}: they cannot agree on a writer"
     for name in router.left:
         yield f"{router.name}: a switch left {name} in maintenance (yiyun db status --repair)"
     for name, count in router.sessions.items():

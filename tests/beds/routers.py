@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import jinja2
 import yaml
 
 from infra.trust.authority import LeafSpec, make_leaf, make_root
+from runbooks.database.onhost.router import apart_of, ask_router
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,8 +104,11 @@ class Bed:
 
 
 @contextmanager
-def routers(folder: Path, port: int | None = None) -> Iterator[Bed]:
-    """The bed, its routers up and their members known to them. `port`: of real members at these addresses."""
+def routers(folder: Path, port: int | None = None, *, apart: bool = False) -> Iterator[Bed]:
+    """The bed, its routers up and their members known to them. `port`: of real members at these addresses.
+
+    `apart`: the routers cannot reach each other; else they are connected when this returns.
+    """
     ports = free_ports(4)
     if port is not None:
         ports[0] = port
@@ -119,7 +124,8 @@ def routers(folder: Path, port: int | None = None) -> Iterator[Bed]:
             (folder / f"{router}.key").write_text(leaf.key)
             (folder / "ca.crt").write_text(root.certificate)
             config = folder / f"{router}.cfg"
-            config.write_text(_config(router, addresses, ports, folder))
+            text = _config(router, addresses, ports, folder)
+            config.write_text(_nowhere(text) if apart else text)
             process = subprocess.Popen([program() or "", "-db", "-q", "-f", str(config)])
             stack.callback(process.wait, SECONDS)
             stack.callback(process.terminate)
@@ -130,6 +136,8 @@ def routers(folder: Path, port: int | None = None) -> Iterator[Bed]:
         )
         for router in bed.door:
             _wait_open(bed.door[router])
+        if not apart:
+            _wait_connected(bed)
         yield bed
 
 
@@ -158,6 +166,11 @@ def _config(router: str, addresses: dict[str, str], ports: list[int], folder: Pa
     return made.replace("/run/haproxy/admin.sock", str(folder / f"{router}.sock"))
 
 
+def _nowhere(config: str) -> str:
+    """The other router is looked for where nobody is."""
+    return re.sub(r"^( +server app-\d \S+):\d+ verifyhost", r"\1:9 verifyhost", config, flags=re.MULTILINE)
+
+
 def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         opened = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
@@ -174,4 +187,14 @@ def _wait_open(door: tuple[str, int]) -> None:
         except OSError:
             if time.monotonic() > limit:
                 raise
+        time.sleep(0.05)
+
+
+def _wait_connected(bed: Bed) -> None:
+    limit = time.monotonic() + SECONDS
+    while True:
+        said = {name: ask_router("show peers", path) for name, path in bed.admin.items()}
+        if not any(apart_of(peers) for peers in said.values()):
+            return
+        assert time.monotonic() < limit, f"the routers are not connected: {said}"
         time.sleep(0.05)

@@ -22,6 +22,11 @@ def test_there_is_exactly_one_writer(on: Machine, everyone: dict[str, Machine]) 
     assert not stray, f"sessions beside the writer {writers[on.name]}: {stray}"
 
 
+def test_it_is_connected_to_every_other_router(on: Machine) -> None:
+    """They tell each other what they hold: apart, each would pick a writer of its own."""
+    assert on.json_of("db-writer")["apart"] == []
+
+
 def test_the_keeper_is_a_user_of_its_own_and_may_ask_the_router(on: Machine) -> None:
     asked = on.shell.run(
         "runuser -u yiyun-db-keeper -g haproxy -- python3 -B /usr/local/lib/yiyun/yiyun_db_writer.py"

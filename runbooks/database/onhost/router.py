@@ -50,6 +50,12 @@ def held_writer(table: str) -> str | None:
     return match.group(1) if match else None
 
 
+def apart_of(peers: str) -> list[str]:
+    """Routers that `show peers` lists and this one is not connected to."""
+    found = re.findall(r" id=(\S+)\(remote,\w+\) .*?last_status=(\w+)", peers)
+    return [name for name, status in found if status != "ESTA"]
+
+
 def members_of(stat: str) -> list[dict[str, Any]]:
     """Members as `show stat` lists them: name, status, last check, open sessions."""
     rows = csv.DictReader(io.StringIO(stat.lstrip("# ")))
@@ -91,6 +97,7 @@ class Router:
             "writer": held if held in up else (up[0] if up else None),
             "held": held,
             "members": members,
+            "apart": apart_of(self._ask("show peers")),
             "left": self._noted(),
             "gate_closed_s": self._gate.state().closed_for(boot_ns()),
         }

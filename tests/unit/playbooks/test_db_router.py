@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runbooks.database.onhost.router import apart_of
 from tests.programs import load_program
 
 if TYPE_CHECKING:
@@ -75,3 +76,16 @@ def test_no_router_is_an_error_with_a_reason(
     monkeypatch.setattr(command, "ask", refuse)
     assert command.main() == 1
     assert "no socket" in capsys.readouterr().out
+
+
+PEERS = """0x5581: [28/Nov/2026:15:12:56] id=routers disabled=0 flags=0x28100001 task_calls=4
+  0x5582: id=app-2(remote,active) addr=10.20.1.11:10001 app_state=RUNNING last_status=ESTA last_hdshk=0s
+        reconnect=4s heartbeat=2s confirm=0
+  0x5583: id=app-1(local,inactive) addr=10.20.1.10:10001 app_state=STOPPED last_status=NONE last_hdshk=<NEVER>
+"""
+
+
+@pytest.mark.parametrize(("status", "apart"), [("ESTA", []), ("CONN", ["app-2"]), ("NONE", ["app-2"])])
+def test_a_router_that_is_not_connected_is_named(command: ModuleType, status: str, apart: list[str]) -> None:
+    peers = PEERS.replace("last_status=ESTA", f"last_status={status}")
+    assert command.apart(peers) == apart_of(peers) == apart

@@ -77,6 +77,35 @@ def test_each_fact_of_the_tables_can_refuse_alone(
     assert said in reasons(agent, settings, with_sample(agent, **changes))
 
 
+def test_a_secondary_that_lacks_nothing_stands_by(agent: ModuleType, settings: Any) -> None:
+    """It has never committed here, and cannot: its group has elected another."""
+    secondary = replace(with_sample(agent, writable=False, role="SECONDARY"), commit=agent.Proof())
+    verdict = agent.judge(settings, NOW, secondary)
+    assert (verdict.ready, verdict.standby) == (False, True)
+    assert verdict.reasons == ("the member is read-only", "no commit has succeeded yet")
+    assert not agent.judge(settings, NOW, well(agent)).standby
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"role": "PRIMARY"},
+        {"role": ""},
+        {"state": "RECOVERING"},
+        {"online": 1},
+        {"at": NOW - 5},
+        {"problem": "gone"},
+    ],
+)
+def test_a_member_with_anything_else_against_it_does_not_stand_by(
+    agent: ModuleType, settings: Any, changes: dict[str, Any]
+) -> None:
+    known = with_sample(agent, **({"writable": False, "role": "SECONDARY"} | changes))
+    assert not agent.judge(settings, NOW, known).standby
+    late = replace(known, barrier=agent.Proof(NOW - 9, 0.001))
+    assert not agent.judge(settings, NOW, late).standby
+
+
 def test_the_majority_is_of_the_configured_members_not_of_the_group(agent: ModuleType, settings: Any) -> None:
     assert reasons(agent, replace(settings, configured=5), with_sample(agent, online=2)) != ""
 
@@ -354,7 +383,7 @@ def test_a_member_that_is_well_answers_200(agent: ModuleType, served: Any) -> No
     served.barrier = served.commit = agent.Proof(now, 0.001)
     served.last_tick = now + 5
     status, body = ask(served, "/")
-    assert (status, body["reasons"]) == (200, [])
+    assert (status, body["reasons"], body["standby"]) == (200, [], False)
     assert body["sample"]["members"] == {"10.0.0.1": "ONLINE"}
 
 

@@ -35,6 +35,12 @@ def held_writer(table: str) -> str | None:
     return match.group(1) if match else None
 
 
+def apart(peers: str) -> list[str]:
+    """Routers that `show peers` lists and this one is not connected to."""
+    found = re.findall(r" id=(\S+)\(remote,\w+\) .*?last_status=(\w+)", peers)
+    return [name for name, status in found if status != "ESTA"]
+
+
 def members(stat: str) -> list[dict[str, Any]]:
     """Members as `show stat` lists them: name, status, last check, open sessions."""
     rows = csv.DictReader(io.StringIO(stat.lstrip("# ")))
@@ -77,6 +83,7 @@ def main() -> int:
     """Entry point."""
     try:
         result = writer_of(ask(f"show table {BACKEND}"), ask(f"show stat {BACKEND} 4 -1"))
+        result["apart"] = apart(ask("show peers"))
     except OSError as error:
         print(json.dumps({"writer": None, "error": f"the router does not answer: {error}"}))  # noqa: T201
         return 1

@@ -88,6 +88,8 @@ class Sample:
     at: float
     state: str = "OFFLINE"
     online: int = 0
+    role: str = ""
+    """`SECONDARY`: of a group that has elected another member its only primary."""
     drained: bool = False
     queue: int = 0
     writable: bool = False
@@ -110,10 +112,14 @@ class Proof:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the member may be the writer, and every reason why not."""
+    """Whether the member may be the writer, and every reason why not.
+
+    `standby`: nothing is against it but that its group has elected another.
+    """
 
     ready: bool
     reasons: tuple[str, ...] = ()
+    standby: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,12 +148,12 @@ def judge(settings: Settings, now: float, known: Known) -> Verdict:
         reasons.append("the member has not answered" if sample is None else "its last answer is too old")
     else:
         reasons += sample_reasons(settings, sample)
-    for name, proof, age in (
-        ("barrier", known.barrier, barrier_age),
-        ("commit", known.commit, settings.commit_max_age),
-    ):
-        reasons += proof_reasons(name, proof, now - age, known.not_before)
-    return Verdict(not reasons, tuple(reasons))
+    reasons += proof_reasons("barrier", known.barrier, now - barrier_age, known.not_before)
+    standby = not reasons and sample is not None and sample.role == "SECONDARY"
+    if sample is not None and not sample.problem and not sample.writable:
+        reasons.append("the member is read-only")
+    reasons += proof_reasons("commit", known.commit, now - settings.commit_max_age, known.not_before)
+    return Verdict(not reasons, tuple(reasons), standby)
 
 
 def ages(settings: Settings, sample: Sample | None) -> tuple[float, float]:
@@ -168,7 +174,6 @@ def sample_reasons(settings: Settings, sample: Sample) -> list[str]:
             sample.online >= needed,
             f"{sample.online} of {settings.configured} members are ONLINE, not {needed}",
         ),
-        (sample.writable, "the member is read-only"),
     ]
     return [text for holds, text in checks if not holds]
 
@@ -187,6 +192,7 @@ def proof_reasons(name: str, proof: Proof, oldest: float, not_before: float) -> 
 
 SAMPLE = """
 SELECT COALESCE(MAX(IF(member_id = @@server_uuid, member_state, NULL)), 'OFFLINE'),
+       COALESCE(MAX(IF(member_id = @@server_uuid, member_role, NULL)), ''),
        COALESCE(SUM(member_state = 'ONLINE'), 0),
        COALESCE(GROUP_CONCAT(member_host, '=', member_state ORDER BY member_host), ''),
        (SELECT COALESCE(MIN(GTID_SUBSET(received_transaction_set, @@GLOBAL.gtid_executed)), 1)
@@ -298,19 +304,20 @@ class Agent:
     def _take(self, client: Client) -> Sample:
         now = time.monotonic()
         try:
-            state, online, members, drained, queue, writable, executed = client.run(SAMPLE)
+            state, role, online, members, drained, queue, writable, executed = client.run(SAMPLE)
         except (pymysql.MySQLError, OSError) as error:
             return Sample(now, problem=_short(error))
         view = tuple(tuple(pair.split("=", 1)) for pair in members.split(",") if pair)
         return Sample(
-            now,
-            state,
-            int(online),
-            bool(drained),
-            int(queue),
-            bool(writable),
-            executed.replace("\n", ""),
-            view,
+            at=now,
+            state=state,
+            online=int(online),
+            role=role,
+            drained=bool(drained),
+            queue=int(queue),
+            writable=bool(writable),
+            gtid_executed=executed.replace("\n", ""),
+            members=view,
         )
 
     def _barrier(self, place: int) -> None:
@@ -381,6 +388,7 @@ def body_of(agent: Agent, verdict: Verdict) -> dict[str, Any]:
     return {
         "member": agent.settings.member,
         "ready": verdict.ready,
+        "standby": verdict.standby,
         "reasons": list(verdict.reasons),
         **proofs,
         "sample": None

@@ -28,6 +28,7 @@ from runbooks.database.planning import (
     room_is_enough,
     upgrade_order,
 )
+from runbooks.database.repairing import common_writer
 from runbooks.database.replacing import copied
 from runbooks.database.upgrading import Versions, check_versions, series
 
@@ -92,12 +93,43 @@ def test_a_healthy_picture_has_no_problem_and_a_safe_switch() -> None:
             "router on app-2 does not answer: gone",
         ),
         (picture(routers=(router("app-1"), router("app-2", writer="db-2"))), "do not agree on one writer"),
+        (
+            picture(routers=(router("app-1", apart=("app-2",)),)),
+            "app-1 is not connected to the router on app-2",
+        ),
         (picture(routers=(router("app-1", left=("db-2",)),)), "left db-2 in maintenance"),
         (picture(routers=(router("app-1", sessions={"db-1": 1, "db-2": 2}),)), "2 session(s) on db-2"),
     ],
 )
 def test_what_is_wrong_is_said(seen: Picture, words: str) -> None:
     assert any(words in line for line in problems(seen)), list(problems(seen))
+
+
+ON_2 = router("app-2", writer="db-2")
+
+
+@pytest.mark.parametrize(
+    ("seen", "writer"),
+    [
+        (picture(routers=(router("app-1"), ON_2)), "db-1"),
+        (picture(member("db-1", ready=False), routers=(router("app-1"), ON_2)), "db-2"),
+        (picture(routers=(router("app-1"), replace(ON_2, status={"db-1": "DOWN", "db-2": "UP"}))), "db-2"),
+        (picture(routers=(Router("app-1", problem="gone"), ON_2)), "db-2"),
+        (picture(routers=(router("app-1", writer=None), ON_2)), "db-2"),
+        (picture(*(member(n, ready=False) for n in NAMES), routers=(router("app-1"), ON_2)), None),
+        (
+            picture(
+                routers=(
+                    router("app-1", status={"db-1": "UP", "db-2": "DOWN"}),
+                    router("app-2", writer="db-2", status={"db-1": "DOWN", "db-2": "UP"}),
+                )
+            ),
+            None,
+        ),
+    ],
+)
+def test_routers_that_differ_are_settled_on_what_each_can_reach(seen: Picture, writer: str | None) -> None:
+    assert common_writer(seen) == writer
 
 
 def test_a_switch_goes_to_the_first_member_that_may_or_to_the_one_that_is_named() -> None:
@@ -292,8 +324,10 @@ def test_answers_of_the_hosts_programs_become_the_picture() -> None:
         {
             "writer": "db-1",
             "members": [{"name": "db-1", "status": "UP", "sessions": 2}],
+            "apart": ["app-2"],
             "left": {"to": "db-2", "put": ["db-3"]},
             "gate_closed_s": 0.0,
         },
     )
     assert (seen.left, seen.sessions, seen.status) == (("db-3",), {"db-1": 2}, {"db-1": "UP"})
+    assert seen.apart == ("app-2",)

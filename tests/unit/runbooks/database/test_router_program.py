@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from runbooks.database.onhost.gate import USERS, Gate
 from runbooks.database.onhost.router import NOTE, NotDoneError, Router, ask_router
+from runbooks.database.picture import Member, Picture, problems, router_of
+from runbooks.database.repairing import common_writer, repair
 from tests.beds.routers import Bed, program, routers
 
 if TYPE_CHECKING:
@@ -189,3 +191,49 @@ def test_an_elected_member_is_taken_before_the_routers_own_checks_know(
     assert time.monotonic() - began < 0.35
     for router in pair.values():
         router.open(discard=True)
+
+
+class Handle:
+    """A router's program, asked as over a session."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+
+    def ask(self, what: str, **arguments: Any) -> dict[str, Any]:
+        return self.router.handlers[what](**arguments)
+
+
+class RoutersOnly:
+    """Hands on routers whose members are all well."""
+
+    def __init__(self, routers: dict[str, Router]) -> None:
+        self.routers = {name: Handle(router) for name, router in routers.items()}
+
+    def look(self) -> Picture:
+        members = tuple(Member(n, answers=True, ready=True) for n in ("db-1", "db-2", "db-3"))
+        return Picture(members, tuple(router_of(n, h.ask("look")) for n, h in self.routers.items()))
+
+
+def test_routers_that_hear_nothing_of_each_other_are_named_and_settled_by_repair(tmp_path: Path) -> None:
+    with routers(tmp_path, apart=True) as bed:
+        made = {}
+        for name in bed.admin:
+            (tmp_path / f"{name}.gate").mkdir()
+            (tmp_path / f"{name}.gate" / USERS).touch()
+            made[name] = Router(bed.admin[name], Gate(tmp_path / f"{name}.gate"), bed.door[name])
+        hands: Any = RoutersOnly(made)
+        made["app-2"].close(2.0, 0.1)
+        made["app-2"].turn("db-3")
+        made["app-2"].open(discard=False)
+        session, member = bed.session("app-2")
+        assert member == "db-3"
+        said = list(problems(hands.look()))
+        assert any("do not agree on one writer (app-1: db-1, app-2: db-3" in line for line in said)
+        assert any("app-1 is not connected to the router on app-2" in line for line in said)
+        eventually(lambda: common_writer(hands.look()) == "db-1")
+        assert repair(hands) == ["app-2: it led to db-3, and leads to db-1 now, as the others"]
+        assert hands.look().writer == "db-1"
+        session.settimeout(2)
+        assert session.recv(1) == b"", "a session on the other member goes on"
+        assert bed.session("app-2")[1] == "db-1"
+        assert repair(hands) == []
