@@ -91,8 +91,9 @@ def read_sources(paths: Sequence[Path]) -> dict[str, list[Ran]]:
 
     Raises BadInputError for what is neither a result file nor a folder with evidence.
     """
-    twice = {p.name for p in paths if sum(q.name == p.name for q in paths) > 1}
-    return {str(p) if p.name in twice else p.name: runs_of(p) for p in paths}
+    names = [p.name.removesuffix(".json") for p in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    return {str(p) if n in twice else n: runs_of(p) for n, p in zip(names, paths, strict=True)}
 
 
 def runs_of(path: Path) -> list[Ran]:

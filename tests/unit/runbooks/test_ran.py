@@ -101,7 +101,7 @@ def test_sources_are_result_files_and_folders(paths: EstatePaths, tmp_path: Path
     one = min(drills.iterdir())
     read = read_sources([soak, drills, one])
     assert [len(runs) for runs in read.values()] == [1, 3, 1]
-    assert list(read)[:2] == ["soak.json", "x"]
+    assert list(read)[:2] == ["soak", "x"]
     assert by_drill(read["x"]).keys() == {"mysql-writer-kill"}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "soak.json").write_bytes(soak.read_bytes())
