@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from gateway_kit import Platform, free_port
 
@@ -110,6 +111,44 @@ def test_a_failed_proxy_rests_and_then_one_request_tries_it() -> None:
         await line.close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [(httpx.ConnectTimeout("timed out"), ["a", "a", "a"]), (httpx.ReadTimeout("no answer"), ["a", "a", "b"])],
+)
+def test_a_proxy_that_answered_meanwhile_is_asked_again_before_the_next_if_it_was_not_reached(
+    monkeypatch: pytest.MonkeyPatch, error: httpx.HTTPError, asked: list[str]
+) -> None:
+    """The way to it changed during the try; what it did not answer may be this message alone."""
+    at, seen = [0.0], list[str]()
+
+    async def scene() -> None:
+        settings = Uplink.model_construct(
+            urls=("https://a", "https://b"), ca=None, cert=None, key=None,
+            in_flight=2, connect_timeout_s=1.0, answer_timeout_s=5.0, backoff_cap_s=2.0,
+        )  # fmt: skip
+        line = Line(settings, lambda: at[0])
+
+        class Way:
+            async def post(self, url: str, **_: object) -> httpx.Response:
+                seen.append(url[8])
+                if len(seen) == 1:
+                    at[0] = 0.5
+                    assert (await line.post(BODY, "another")).kind == "delivered"
+                    at[0] = 1.0
+                    raise error
+                return httpx.Response(201, json={"duplicate": False})
+
+        monkeypatch.setattr(line, "_http", Way)
+        first = await line.post(BODY, KEY)
+        if first.kind == "away":
+            assert line.wait_s() == 0, "it does not rest"
+            first = await line.post(BODY, KEY)
+        assert first.kind == "delivered"
+
+    asyncio.run(scene())
+    assert seen == asked
 
 
 def test_rotated_certificates_are_used_without_a_restart(

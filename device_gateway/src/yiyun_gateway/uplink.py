@@ -40,6 +40,8 @@ class Outcome:
 
     kind: Literal["delivered", "refused", "retry", "away"]
     reason: str = ""
+    unreached: bool = False
+    """Whether not even a connection was made."""
 
 
 def backoff(failures: int, cap_s: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
@@ -52,6 +54,8 @@ class _Proxy:
     url: str
     failures: int = 0
     due: float = 0.0
+    served: float = 0.0
+    """When it last answered."""
 
 
 class Line:
@@ -75,26 +79,36 @@ class Line:
         return max(0.0, min(proxy.due for proxy in self._proxies) - self._clock())
 
     async def post(self, body: bytes, key: str) -> Outcome:
-        """Send one document under its idempotency key, trying each proxy that is due once."""
+        """Send one document under its idempotency key, trying each proxy that is due once.
+
+        When one that could not be reached has answered another request meanwhile, the way to it has changed,
+        and it is the one to ask again: the next one may be behind the way that was lost.
+        """
         outcome = Outcome("away", "no proxy is due")
         for proxy in self._proxies:
             if proxy.due > self._clock():
                 continue
             if proxy.failures:  # claim the trial: nobody else waits on a proxy that is probably still down
                 proxy.due = self._clock() + self._uplink.connect_timeout_s + self._uplink.answer_timeout_s
-            outcome = await self._try(proxy, body, key)
-            if outcome.kind in {"delivered", "refused"}:
+            began = self._clock()
+            outcome = await self._try(proxy, body, key, began)
+            if outcome.kind in {"delivered", "refused"} or (outcome.unreached and proxy.served > began):
                 return outcome
         return outcome
 
-    async def _try(self, proxy: _Proxy, body: bytes, key: str) -> Outcome:
+    async def _try(self, proxy: _Proxy, body: bytes, key: str, began: float) -> Outcome:
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         try:
             response = await self._http().post(proxy.url + PATH, content=body, headers=headers)
             outcome = judge(response.status_code, response.text)
         except (httpx.HTTPError, OSError) as error:
-            outcome = Outcome("away", f"{type(error).__name__}: {error}")
+            unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            outcome = Outcome("away", f"{type(error).__name__}: {error}", unreached)
+        if outcome.kind != "away":
+            proxy.served = self._clock()
         if outcome.kind == "away":
+            if proxy.served > began:
+                return outcome
             proxy.failures += 1
             proxy.due = self._clock() + backoff(proxy.failures, self._uplink.backoff_cap_s)
             if proxy.failures == 1:

@@ -84,10 +84,11 @@ class Settings(BaseModel):
 
 @dataclass
 class _Rest:
-    """How a door is: failures in a row, and when it may be tried again (monotonic seconds)."""
+    """How a door is: failures in a row, when it may be tried again, its last answer (monotonic seconds)."""
 
     failures: int = 0
     due: float = 0.0
+    served: float = 0.0
 
 
 def backoff(failures: int, cap: float, share: float) -> float:
@@ -125,13 +126,18 @@ class Line:
         self._random = random.Random(f"{settings.seed}/line")  # noqa: S311  a seed that can be repeated
 
     def post(self, body: bytes, key: str) -> list[Try]:
-        """One round: each door that is due, once, until one has an answer that stays."""
+        """One round: each door that is due, once, until one has an answer that stays.
+
+        It ends too when a door that could not be reached has served another client meanwhile: the way to it
+        has changed, and that is where to ask again.
+        """
         tries: list[Try] = []
         for door, rest in zip(self.settings.doors, self._rests, strict=True):
             if not self._claimed(rest):
                 continue
-            tries.append(self._try(door, rest, body, key))
-            if not tries[-1].again:
+            began = time.monotonic()
+            tries.append(self._try(door, rest, body, key, began))
+            if not tries[-1].again or (tries[-1].outcome == "fail" and rest.served > began):
                 break
         return tries
 
@@ -155,7 +161,7 @@ class Line:
                 rest.due = now + self.settings.connect_timeout + self.settings.answer_timeout
             return True
 
-    def _try(self, door: Door, rest: _Rest, body: bytes, key: str) -> Try:
+    def _try(self, door: Door, rest: _Rest, body: bytes, key: str, began: float) -> Try:
         away = True
         try:
             answer = self._http.post(
@@ -174,12 +180,17 @@ class Line:
             found = Try("fail", error=f"{door.name}: {error!r}"[:200], again=True)
         except (httpx.HTTPError, OSError) as error:
             found = Try("unknown", error=f"{door.name}: {error!r}"[:200], again=True)
-        self._rested(rest, away=away)
+        self._rested(rest, began, away=away)
         return found
 
-    def _rested(self, rest: _Rest, *, away: bool) -> None:
+    def _rested(self, rest: _Rest, began: float, *, away: bool) -> None:
+        """What another client has found since `began` counts more than a failure from then."""
         share = self.share()
         with self._lock:
+            if away and rest.served > began:
+                return
+            if not away:
+                rest.served = time.monotonic()
             rest.failures = rest.failures + 1 if away else 0
             cap = self.settings.backoff_cap
             rest.due = time.monotonic() + backoff(rest.failures, cap, share) if away else 0.0
