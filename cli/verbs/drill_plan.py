@@ -162,7 +162,8 @@ FIGURES = ("passed", "RTO p50", "p99", "max s", "lost", "stale", "unknown", "fai
 
 def figures_table(first: str, *more: str, title: str = "") -> Table:
     """A table whose first column and figures are never cut off, however narrow the terminal is."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None)
+    table.padding = (0, 1, 0, 0)
     table.add_column(first, no_wrap=True)
     for name in (*FIGURES, *more):
         table.add_column(name, justify="right", min_width=max(map(len, name.split())))
