@@ -81,6 +81,8 @@ class Router:
         self._gate = gate or Gate(FOLDER)
         self._closed = False
         """Whether this process closed the gate and has not opened it."""
+        self._turned = False
+        """Whether this process has led sessions to another member since."""
 
     @property
     def handlers(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ class Router:
         if elected:
             commands.append(f"set server {BACKEND}/{to} health up")
         self._tell(commands)
+        self._turned = True
         began = time.monotonic()
         while not (self._knock() and self._held() == to):
             self._must_be_closed()
@@ -182,6 +185,10 @@ class Router:
     def _make_ready(self) -> None:
         put = (self._noted() or {}).get("put", [])
         self._tell([f"set server {BACKEND}/{name} state ready" for name in put])
+        if self._turned and self._held():
+            # Told to the other routers once more: the first time may have been lost with whoever asked.
+            self._tell([f"set table {BACKEND} key 1"])
+        self._turned = False
         (self._gate.folder / NOTE).unlink(missing_ok=True)
 
     def _note(self, to: str, put: list[str]) -> None:

@@ -107,6 +107,7 @@ class Host:
 
     def __init__(self, keeper: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[str] = []
+        self.told_again = 0
         self.table, self.members, self.away = TABLE, STRAY, False
         self.gate = Gate(folder)
         self.at_stat: Callable[[], None] = lambda: None
@@ -122,7 +123,10 @@ class Host:
         if command.startswith("show stat"):
             self.at_stat()
             return self.members
-        self.told.append(command)
+        if command == "set table writer key 1":
+            self.told_again += 1
+        else:
+            self.told.append(command)
         return "\n"
 
     def steps(self, count: int) -> list[str]:
@@ -144,6 +148,33 @@ def test_it_tells_the_router_at_the_second_look_and_says_so_once(host: Host) -> 
     host.steps(1)
     host.members = STRAY
     assert len(host.steps(2)) == 1, "the next time is news again"
+
+
+def test_the_other_routers_are_told_again_what_is_held_while_nothing_moves(host: Host, keeper: Any) -> None:
+    host.members = stat(UP, USED, UP)
+    host.steps(keeper.TELL_LOOKS)
+    assert host.told_again == 0, "a look has nothing before it"
+    host.steps(1)
+    assert host.told_again == 1
+    host.steps(3 * keeper.TELL_LOOKS)
+    assert host.told_again == 4
+
+
+@pytest.mark.parametrize("how", ["moves", "down", "switch", "gate", "away"])
+def test_nothing_is_told_while_anything_moves(host: Host, keeper: Any, how: str) -> None:
+    host.members = stat(UP, USED, UP)
+    for turn in range(4 * keeper.TELL_LOOKS):
+        if how == "moves":
+            host.table = holds(f"db-{2 + turn % 2}")
+        elif how == "down":
+            host.members = stat(UP, ("DOWN", 0), UP)
+        elif how == "switch":
+            host.members = stat(("MAINT", 0), USED, UP)
+        elif how == "gate":
+            host.gate.close(2.0)
+        host.away = how == "away"
+        host.steps(1)
+    assert host.told_again == 0
 
 
 def test_a_router_that_is_away_is_waited_for_and_named_once(host: Host, keeper: Any) -> None:

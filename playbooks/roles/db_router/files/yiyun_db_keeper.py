@@ -5,6 +5,9 @@ A router that loses its edge to the writer moves the table. New sessions of the 
 they have open on the old writer, which they still see UP, would stay there for as long as a pool keeps them.
 Looks every `PERIOD_SECONDS`; what it ended is one line of the journal.
 
+Once a second it tells the other routers again what this one holds, for otherwise they are told only when a
+session comes: one lost word would leave two routers with two writers for as long as pools keep sessions.
+
 It does nothing while the table's member is not UP from here: two routers with different cut edges would end
 each other's sessions by turns. Nor during a planned switch, which ends them itself (docs/guides/database.md).
 """
@@ -27,6 +30,8 @@ GATE = "/run/yiyun-db-gate/gate.json"
 PERIOD_SECONDS = 0.25
 LONGEST_CLOSED_NS = 2_000_000_000
 """No gate is closed for longer; a file that says so is damaged, and the gate open."""
+TELL_LOOKS = 4
+"""After so many looks in a row that found the same writer, the other routers are told again."""
 SILENT_LOOKS = 20
 """Looks without an answer before it says so: a router that restarts is no news."""
 
@@ -79,7 +84,7 @@ class Keeper:
     def __init__(self, path: str = SOCKET, gate: str = GATE) -> None:
         self._path, self._gate = path, Path(gate)
         self._before = Look()
-        self._silent = 0
+        self._silent = self._same = 0
 
     def step(self) -> list[str]:
         """Look once and do what is to be done. Returns what there is to say."""
@@ -91,13 +96,23 @@ class Keeper:
                 before=self._before,
             )
             said = [self._end(name) for name in sorted(now.end)]
+            said += self._tell_again(now)
         except OSError as error:
-            self._before = Look()
+            self._before, self._same = Look(), 0
             self._silent += 1
             return [f"the router does not answer: {error}"] if self._silent == SILENT_LOOKS else []
         told = lines(now, self._before)
         self._before, self._silent = now, 0
         return told + [f"the router said: {text}" for text in said if text and told]
+
+    def _tell_again(self, now: Look) -> list[str]:
+        """A command on the table's entry that changes nothing is sent to the others as a change is."""
+        is_same = now.writer is not None and now.writer == self._before.writer
+        self._same = self._same + 1 if is_same else 0
+        if self._same < TELL_LOOKS:
+            return []
+        self._same = 0
+        return [ask(f"set table {BACKEND} key 1", self._path).strip()]
 
     def _end(self, member: str) -> str:
         """What the router has to say against it; nothing when it is done."""

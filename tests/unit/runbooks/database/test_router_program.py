@@ -130,8 +130,12 @@ def test_a_controller_that_dies_leaves_nothing(bed: Bed, pair: dict[str, Router]
     stayed, _ = bed.session("app-2")
     for router in pair.values():
         router.close(2.0, 0.1)
-    pair["app-1"].turn("db-2")
-    eventually(lambda: pair["app-2"].held()["held"] == "db-2")  # its peer has told it
+
+    def told() -> bool:
+        """By its peer; again when what the other had to tell came across."""
+        return pair["app-1"].turn("db-2") and pair["app-2"].held()["held"] == "db-2"
+
+    eventually(told)
     for router in pair.values():
         router.ended()
     for name, router in pair.items():

@@ -180,3 +180,15 @@ def test_a_router_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
             assert not is_open(old, 2 * ENDED_SECONDS)
         time.sleep(0.6)  # gone again: at least two looks
     assert len(said) == 1
+
+
+def test_a_router_that_missed_the_word_is_told_again_though_no_session_comes(bed: Bed) -> None:
+    router = beside(bed, "app-1")
+    router.close(2.0, 0.1)
+    router.turn("db-3")
+    router.open(discard=False)
+    eventually(lambda: look(bed, "app-2")["held"] == "db-3")
+    ask_router("clear table writer", bed.admin["app-2"])
+    assert look(bed, "app-2")["writer"] == "db-1", "two writers"
+    with keeper(bed, "app-1"):
+        eventually(lambda: look(bed, "app-2")["held"] == "db-3", seconds=5)
