@@ -1,0 +1,118 @@
+"""Taking a base, from the member's disk to both regions and into the catalogue."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from yiyun_backup import repository
+from yiyun_backup.base import copy_member, entry_of
+from yiyun_backup.catalogue import Base, Entry
+from yiyun_backup.errors import BackupError, BadInputError, RefusedError
+from yiyun_backup.journal import read_all
+from yiyun_backup.restore import DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from yiyun_backup.config import Config
+    from yiyun_backup.store import Store
+
+REPOSITORY = "mysql"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A base that was taken, and what went wrong all the same, in sentences."""
+
+    entry: Entry
+    seconds: float
+    added: int
+    problems: list[str]
+
+
+@contextmanager
+def alone(config: Config, what: str) -> Generator[None]:
+    """One backup at a time on a host. Raises RefusedError, naming what runs."""
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    note = config.state / "running"
+    lock = FileLock(config.state / "lock", mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        running = note.read_text(encoding="utf-8") if note.exists() else "another backup"
+        raise RefusedError(f"{running} is running on this host", "wait until it has ended") from error
+    try:
+        note.write_text(what, encoding="utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
+    """Take a base of this host's member. Raises BackupError; nothing is in the catalogue then."""
+    began = datetime.now(UTC)
+    own = config.sources()[0]
+    staging = config.mysql.staging
+    with alone(config, "a base"):
+        copied = copy_member(own, staging, config.mysql.program, config.mysql.owner, progress)
+        try:
+            near = config.repository(REPOSITORY)
+            repository.ensure(near)
+            saved = repository.save(
+                near, [DATA], ["base"], lambda share, _: progress("save", share), folder=staging
+            )
+            snapshots, problems = {near.place.region: saved.snapshot}, list[str]()
+            for region in config.regions[1:]:
+                progress(f"copy to {region.name}", 0.0)
+                try:
+                    far = config.repository(REPOSITORY, region.name)
+                    snapshots[region.name] = repository.copy(near, far, saved.snapshot)
+                except BackupError as error:
+                    problems.append(str(error))
+        finally:
+            shutil.rmtree(copied.folder, ignore_errors=True)
+        stores = [config.store(region.name) for region in config.regions]
+        body = entry_of(copied, own.member, near.name, snapshots)
+        entry, more = config.journal.add(body, began, stores, timedelta(days=config.keep.catalogue))
+    return Done(entry, (datetime.now(UTC) - began).total_seconds(), saved.added, problems + more)
+
+
+def bases(config: Config, store: Store) -> list[Entry]:
+    """Bases in a region's catalogue, newest first."""
+    entries, _, _ = read_all(store, config.keys)
+    found = [e for them in entries.values() for e in them if isinstance(e.body, Base)]
+    return sorted(found, key=lambda e: e.ended, reverse=True)
+
+
+def newest_within(config: Config, hours: float) -> Entry | None:
+    """A base of some host that is no older, in the near region's catalogue."""
+    since = datetime.now(UTC) - timedelta(hours=hours)
+    return next((e for e in bases(config, config.store()) if e.ended > since), None)
+
+
+def base_named(config: Config, store: Store, name: str) -> Entry:
+    """The base of that id. Raises BadInputError, naming those there are."""
+    found = bases(config, store)
+    for entry in found:
+        if entry.id == name:
+            return entry
+    there = ", ".join(e.id for e in found[:5]) or "none"
+    raise BadInputError(f"{store.name}: no base {name}", hint=f"there are: {there}")
+
+
+def fields_of(done: Done) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "id": done.entry.id,
+        "seconds": round(done.seconds, 3),
+        "added_bytes": done.added,
+        "problems": done.problems,
+        "body": done.entry.body.model_dump(mode="json"),
+    }

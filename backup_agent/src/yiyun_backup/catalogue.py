@@ -1,0 +1,164 @@
+"""What was backed up, as entries that each host signs and counts, beside the data in every region.
+
+A repository whose newest part is gone checks clean and restores older data (restic, measured). A catalogue
+that counts, in two regions and in the observer's memory, does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003  pydantic reads it
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from yiyun_backup.errors import DamageError
+from yiyun_backup.signed import Document, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Base(Document):
+    """A physical copy of a MySQL member, on which a server was started and read."""
+
+    kind: Literal["base"] = "base"
+    member: str
+    source: str
+    version: str
+    lower_case_table_names: int
+    gtids: str
+    tables: int
+    bytes: int
+    repository: str
+    snapshots: dict[str, str]
+    """Region → id of the snapshot there; a copy has an id of its own."""
+
+
+class Snapshot(Document):
+    """Files, or the dump of a database, of one service on one host."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    service: str
+    way: str
+    """How it was taken: `files`, `postgres`, `sqlite`, …"""
+    files: int
+    bytes: int
+    repository: str
+    snapshots: dict[str, str]
+
+
+class Copied(Document):
+    """A snapshot that reached another region later than its entry was written."""
+
+    kind: Literal["copied"] = "copied"
+    of: str
+    region: str
+    snapshot: str
+
+
+class Objects(Document):
+    """The objects of a bucket at one moment, each by version, size and hash, as one list."""
+
+    kind: Literal["objects"] = "objects"
+    bucket: str
+    copy_of: str
+    count: int
+    bytes: int
+    list_sha256: str
+    list_key: str
+
+
+class Tested(Document):
+    """A restore that was compared with its source, or failed to be."""
+
+    kind: Literal["tested"] = "tested"
+    of: str
+    """Id of the entry that was restored."""
+    region: str
+    ok: bool
+    seconds: float
+    compared: str
+    """What was compared with what, in words."""
+    problem: str = ""
+
+
+class Hold(Document):
+    """A legal hold, laid on or taken off."""
+
+    kind: Literal["hold"] = "hold"
+    of: str
+    on: bool
+    by: str
+    reason: str
+
+
+class Pruned(Document):
+    """Entries whose data was removed after its time was over."""
+
+    kind: Literal["pruned"] = "pruned"
+    of: tuple[str, ...]
+
+
+Body = Annotated[Base | Snapshot | Copied | Objects | Tested | Hold | Pruned, Field(discriminator="kind")]
+
+
+class Entry(Document):
+    """One entry. `began`, `ended`: of what it tells, by the host's clock; order comes from `seq` alone."""
+
+    estate: str
+    writer: str
+    """The host that made and signed it."""
+    seq: int
+    prev: str
+    began: datetime
+    ended: datetime
+    body: Body
+
+    @property
+    def id(self) -> str:
+        """Its name everywhere: `db-3.17`."""
+        return f"{self.writer}.{self.seq}"
+
+
+def key_of(writer: str, seq: int) -> str:
+    """Name of the entry's object; names sort as their numbers do."""
+    return f"catalogue/{writer}/{seq:012d}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a host's catalogue is known to have come."""
+
+    seq: int = 0
+    digest: str = ""
+
+
+def follow(writer: str, entries: Iterable[Opened]) -> tuple[list[Entry], Mark]:
+    """Check a host's entries, from its first. Raises DamageError with the check `catalogue`."""
+    mark, found = Mark(), list[Entry]()
+    for opened in entries:
+        entry: Entry = opened.document
+        if entry.writer != writer:
+            raise DamageError("catalogue", f"{key_of(writer, mark.seq + 1)} is an entry of {entry.writer}")
+        if entry.seq != mark.seq + 1:
+            raise DamageError("catalogue", f"entry {mark.seq + 1} of {writer} is missing")
+        if entry.prev != mark.digest:
+            raise DamageError(
+                "catalogue", f"entry {entry.seq} of {writer} follows another than the one before"
+            )
+        mark = Mark(entry.seq, opened.digest)
+        found.append(entry)
+    return found, mark
+
+
+def must_reach(writer: str, found: Mark, known: Mark, digests: dict[int, str], where: str) -> None:
+    """Compare a copy of a catalogue with how far it is known to have come. Raises DamageError.
+
+    `digests`: number → digest of the copy's entries. `known`: from the other region, or from before.
+    """
+    if found.seq < known.seq:
+        text = f"{where}: the catalogue of {writer} ends at {found.seq}, and was at {known.seq}"
+        raise DamageError("rolled back", text, "what was stored last is gone there: use the other region")
+    if known.seq and digests.get(known.seq) != known.digest:
+        raise DamageError("forked", f"{where}: entry {known.seq} of {writer} is another than was seen")

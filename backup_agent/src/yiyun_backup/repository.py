@@ -1,0 +1,230 @@
+"""A restic repository in a region's bucket: encrypted where it is made, deduplicated, one a host or tier.
+
+Restic sets no retention of its own: the bucket's default locks every object, and what a new snapshot leans on
+is kept longer by each run (`retention`). A host may add to it; of deletes it needs only its own lock files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from yiyun_backup.errors import BackupError, DamageError, KeyMissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from yiyun_backup.store import Place
+
+NO_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
+"""Exit codes of restic 0.18 (its manual; dr-facts section 5)."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where it is, and the file of its password."""
+
+    place: Place
+    name: str
+    password: Path
+    cache: Path
+
+    @property
+    def url(self) -> str:
+        """As restic names it."""
+        return f"s3:{self.place.endpoint}/{self.place.bucket}/restic/{self.name}"
+
+    def environment(self, prefix: str = "") -> dict[str, str]:
+        """What restic is told, apart from what it shall do. Secrets by file, but for the store's own key."""
+        names = {f"RESTIC_{prefix}REPOSITORY": self.url, f"RESTIC_{prefix}PASSWORD_FILE": str(self.password)}
+        return names | {
+            "AWS_ACCESS_KEY_ID": self.place.account,
+            "AWS_SECRET_ACCESS_KEY": self.place.secret_file.read_text(encoding="utf-8").strip(),
+            "AWS_DEFAULT_REGION": self.place.region,
+            "RESTIC_CACHE_DIR": str(self.cache),
+            "RESTIC_CACERT": str(self.place.authority),
+            "RESTIC_PROGRESS_FPS": "1",
+        }
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot that was made."""
+
+    snapshot: str
+    files: int
+    bytes: int
+    added: int
+    """Bytes that the repository did not have yet."""
+
+
+def ensure(repository: Repository, like: Repository | None = None) -> None:
+    """Make the repository when the store says that there is none. `like`: share its chunks' borders.
+
+    A repository whose configuration alone is gone is not made anew: that would hide everything in it.
+    """
+    done = _run(repository, ["cat", "config"])
+    if done.returncode == 0:
+        return
+    if done.returncode != NO_REPOSITORY:
+        raise _problem(repository, done, "open")
+    argv, more = ["init"], dict[str, str]()
+    if like is not None:
+        argv += ["--copy-chunker-params"]
+        more = like.environment("FROM_")
+    done = _run(repository, argv, more)
+    if done.returncode != 0:
+        raise _problem(repository, done, "init")
+
+
+def save(
+    repository: Repository,
+    paths: Sequence[str],
+    tags: Sequence[str],
+    progress: Callable[[float, float], None],
+    *,
+    folder: Path | None = None,
+    stdin_of: Sequence[str] = (),
+    name: str = "",
+) -> Saved:
+    """Save files, or what a command prints (`stdin_of`, under `name`). Raises BackupError if any is missing.
+
+    `progress`: share done, and seconds left.
+    """
+    argv = ["backup", "--json", *(f"--tag={tag}" for tag in tags), "--host", repository.name]
+    argv += (
+        ["--stdin-filename", name, "--stdin-from-command", "--", *stdin_of] if stdin_of else ["--", *paths]
+    )
+    summary: dict[str, Any] = {}
+    running = _Running(repository, argv, folder)
+    for message in running.messages():
+        if message.get("message_type") == "status":
+            progress(float(message.get("percent_done", 0)), float(message.get("seconds_remaining", 0)))
+        elif message.get("message_type") == "summary":
+            summary = message
+    done = running.ended()
+    if done.returncode != 0 or not summary.get("snapshot_id"):
+        raise _problem(repository, done, "save")
+    return Saved(
+        str(summary["snapshot_id"]),
+        int(summary["total_files_processed"]),
+        int(summary["total_bytes_processed"]),
+        int(summary["data_added"]),
+    )
+
+
+def copy(source: Repository, target: Repository, snapshot: str) -> str:
+    """Copy a snapshot to another region's repository. Returns its id there, which is another."""
+    ensure(target, like=source)
+    done = _run(target, ["copy", snapshot], source.environment("FROM_"))
+    if done.returncode != 0:
+        raise _problem(target, done, "copy")
+    same = [name for name, original in snapshots(target).items() if original == snapshot]
+    if not same:
+        raise DamageError(
+            "missing", f"{target.place.region}: the copy of snapshot {snapshot[:8]} is not there"
+        )
+    return same[-1]
+
+
+def snapshots(repository: Repository) -> dict[str, str]:
+    """Snapshots that are there: id → the id it was copied from, or its own. Raises BackupError."""
+    done = _run(repository, ["snapshots", "--json", "--no-lock"])
+    if done.returncode != 0:
+        raise _problem(repository, done, "list")
+    return {str(s["id"]): str(s.get("original") or s["id"]) for s in json.loads(done.stdout)}
+
+
+def bring_back(
+    repository: Repository,
+    snapshot: str,
+    target: Path,
+    progress: Callable[[float, float], None],
+    path: str = "",
+) -> None:
+    """Restore a snapshot, by its whole id, into an empty folder, and compare what was written.
+
+    Raises BackupError; DamageError when restic reports any error, although it goes on by itself.
+    """
+    argv = ["restore", "--json", "--no-lock", "--verify", "--target", str(target), f"{snapshot}{path}"]
+    running = _Running(repository, argv)
+    errors: list[str] = []
+    for message in running.messages():
+        if message.get("message_type") == "status":
+            progress(float(message.get("percent_done", 0)), float(message.get("seconds_elapsed", 0)))
+        elif message.get("message_type") == "error":
+            errors.append(f"{message.get('item', '')}: {message.get('error', {}).get('message', '')}")
+    done = running.ended()
+    if errors:
+        raise DamageError("repository", f"{repository.place.region}: {'; '.join(errors)[:500]}", _OTHER)
+    if done.returncode != 0:
+        raise _problem(repository, done, "restore")
+
+
+def check(repository: Repository, share: str = "") -> None:
+    """Check the repository; `share`: read so much of all data too (`1/7`, `100%`). Raises DamageError."""
+    argv = ["check", "--no-lock", *((f"--read-data-subset={share}",) if share else ())]
+    done = _run(repository, argv)
+    if done.returncode == 1:
+        text = " ".join((done.stderr or done.stdout).split())[-500:]
+        raise DamageError("repository", f"{repository.place.region}: {repository.name}: {text}", _OTHER)
+    if done.returncode != 0:
+        raise _problem(repository, done, "check")
+
+
+_OTHER = "use the copy in the other region"
+
+
+def _run(
+    repository: Repository, argv: Sequence[str], more: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **repository.environment(), **(more or {})}
+    return subprocess.run(["restic", *argv], env=environment, capture_output=True, text=True, check=False)
+
+
+class _Running:
+    """A restic that tells how far it is; it dies with us."""
+
+    def __init__(self, repository: Repository, argv: Sequence[str], folder: Path | None = None) -> None:
+        self._other: list[str] = []
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "restic", *argv],
+            env={**os.environ, **repository.environment()},
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Its JSON messages as they come; what is none is kept for `ended`."""
+        for line in self._process.stdout or ():
+            try:
+                message: dict[str, Any] = json.loads(line)
+            except ValueError:
+                self._other.append(line)
+                continue
+            if message.get("message_type") == "exit_error":
+                self._other.append(str(message.get("message", "")))
+            yield message
+
+    def ended(self) -> subprocess.CompletedProcess[str]:
+        """Its exit code and last words."""
+        return subprocess.CompletedProcess([], self._process.wait(), "", "".join(self._other))
+
+
+def _problem(repository: Repository, done: subprocess.CompletedProcess[str], what: str) -> BackupError:
+    where = f"{repository.place.region}: repository {repository.name}"
+    if done.returncode == WRONG_KEY:
+        text = f"{where}: the password in {repository.password} does not open it"
+        return KeyMissingError(
+            text, "its own password is in the recovery kit (yiyun secrets export-recovery)"
+        )
+    if done.returncode == NO_REPOSITORY:
+        return DamageError("missing", f"{where} does not exist", "wrong bucket, or its configuration is gone")
+    words = " ".join((done.stderr or done.stdout).split())[-400:]
+    return BackupError(f"{where}: {what} failed ({done.returncode}): {words}")

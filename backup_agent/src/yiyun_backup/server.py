@@ -1,0 +1,186 @@
+"""A throwaway MySQL server on a folder of data: nobody reaches it but us, and it changes no more than asked.
+
+An account of its own is made without a trace in the log, and taken away again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+
+from yiyun_backup.errors import BackupError
+from yiyun_backup.files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+START_SECONDS, STOP_SECONDS = 300.0, 120.0
+"""Recovery of a large copy takes a while."""
+ACCOUNT = "yiyun_restore"
+OPTIONS: Mapping[str, str] = {
+    "skip-networking": "ON",
+    "mysqlx": "OFF",
+    "skip-replica-start": "ON",
+    "relay-log": "relay",
+    "relay-log-index": "relay.index",
+    "relay-log-recovery": "OFF",
+    "relay-log-purge": "OFF",
+    "gtid-mode": "ON",
+    "enforce-gtid-consistency": "ON",
+    "replica-preserve-commit-order": "ON",
+    "replica-parallel-workers": "4",
+    "innodb-flush-log-at-trx-commit": "2",
+    "event-scheduler": "OFF",
+    "performance-schema": "ON",
+    "log-error-verbosity": "2",
+}
+"""A restore that is killed begins again, so nothing is flushed for its sake."""
+
+
+class ServerError(BackupError):
+    """The server did not start, or ended."""
+
+    code = "server"
+
+
+class Server:
+    """A running server. `ask` raises MySQLError."""
+
+    def __init__(self, process: subprocess.Popen[bytes], socket: Path, password: str, log: Path) -> None:
+        self._process, self._socket, self._password, self._log = process, socket, password, log
+
+    def connect(self, **more: Any) -> Any:
+        """A connection of its own account, which may do everything and leaves no trace in a log."""
+        return pymysql.connect(
+            unix_socket=str(self._socket),
+            user=ACCOUNT,
+            password=self._password,
+            autocommit=True,
+            init_command="SET SESSION sql_log_bin = 0",
+            **more,
+        )
+
+    def ask(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements; the rows of the last one."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process.poll() is None
+
+    def last_words(self) -> str:
+        """The errors at the end of its log, on one line."""
+        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+        errors = [line for line in text.splitlines() if "[ERROR]" in line]
+        return " ".join((errors or text.splitlines())[-1:])[-400:]
+
+
+@contextmanager
+def serving(
+    program: Path, data: Path, *, user: str = "", options: Mapping[str, str] | None = None
+) -> Generator[Server]:
+    """Run a server on a folder until the block ends; then it shuts down cleanly.
+
+    `user`: whom the files belong to, when we are root. Raises ServerError.
+    """
+    with tempfile.TemporaryDirectory(prefix="yiyun-backup-") as name:
+        files = _Files(Path(name), data, secrets.token_urlsafe(24))
+        files.write(user)
+        wanted = {**OPTIONS, **(options or {}), **files.options}
+        argv = [str(program), "--no-defaults", *(f"--{option}={value}" for option, value in wanted.items())]
+        argv += ["--disable-log-bin"]
+        argv += [f"--user={user or 'root'}"] if os.geteuid() == 0 else []
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        server = Server(process, files.socket, files.password, files.log)
+        try:
+            _wait(server, process)
+            yield server
+            server.ask(f"DROP USER IF EXISTS '{ACCOUNT}'@'localhost'", "SHUTDOWN")
+            process.wait(STOP_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What a server is started with: where its socket is, the account it makes, where it complains."""
+
+    folder: Path
+    data: Path
+    password: str
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "run" / "server.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.data.parent / f"{self.data.name}.log"
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {
+            "datadir": str(self.data),
+            "socket": str(self.socket),
+            "pid-file": f"{self.socket}.pid",
+            "log-error": str(self.log),
+            "init-file": str(self.folder / "init.sql"),
+        }
+
+    def write(self, user: str) -> None:
+        """Readable by the server alone."""
+        self.folder.chmod(0o711)
+        self.socket.parent.mkdir(mode=0o700)
+        init = self.folder / "init.sql"
+        write_whole(init, _init(self.password).encode(), 0o600)
+        self.log.unlink(missing_ok=True)
+        self.log.touch(0o640)
+        for path in (self.socket.parent, init, self.log):
+            if user:
+                shutil.chown(path, user, user)
+
+
+def _init(password: str) -> str:
+    return "\n".join(
+        [
+            "SET SESSION sql_log_bin = 0;",
+            "SET GLOBAL super_read_only = OFF;",
+            "SET GLOBAL read_only = OFF;",
+            f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'localhost' IDENTIFIED BY '{password}';",
+            f"ALTER USER '{ACCOUNT}'@'localhost' IDENTIFIED BY '{password}';",
+            f"GRANT ALL ON *.* TO '{ACCOUNT}'@'localhost';",
+            "",
+        ]
+    )
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            server.ask("SELECT 1")
+            return
+        except pymysql.MySQLError as error:
+            if process.poll() is not None:
+                raise ServerError(f"the server did not start: {server.last_words()}") from error
+            if time.monotonic() > limit:
+                raise ServerError(f"the server does not answer: {server.last_words()}") from error
+        time.sleep(0.1)

@@ -1,0 +1,88 @@
+"""A server under a workload, its stream and base in two regions, and restores to moments chosen by a seed."""
+
+from __future__ import annotations
+
+import random
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from server_kit import TOTAL, Bed, eventually, lacking, program
+
+from yiyun_backup import server as throwaway
+from yiyun_backup.compare import differences, tables
+from yiyun_backup.gtids import GtidSet
+
+pytestmark = [
+    pytest.mark.skipif(bool(lacking()), reason=f"not named: {lacking()}"),
+    pytest.mark.timeout(600),
+]
+
+
+def look(target: Path) -> tuple[set[int], int, str]:
+    """Moves, money and GTIDs of a restored database."""
+    with throwaway.serving(Path(program("MYSQLD")), target) as server:
+        moves = {row[0] for row in server.ask("SELECT id FROM bank.moves")}
+        money = server.ask("SELECT SUM(money) FROM bank.accounts")[0][0]
+        gtids = server.ask("SELECT @@GLOBAL.gtid_executed")[0][0]
+    return moves, int(money), "".join(gtids.split())
+
+
+def test_the_newest_state_is_restored_from_the_far_region_and_equals_the_source(bed: Bed) -> None:
+    assert [b["problems"] for b in bed.bases] == [[], []]
+    done = bed.restore("newest")
+    sys.stderr.write(f"{done}\n")
+    assert done["gtids"] == bed.executed
+    with throwaway.serving(Path(program("MYSQLD")), done["target"]) as server:
+        restored = list(tables(server.connect, lambda _: None))
+    source = list(tables(bed.server.connect, lambda _: None))
+    assert len(source) == 2
+    assert differences(source, restored) == []
+    assert not list(done["target"].glob("relay*"))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_moment_has_exactly_what_was_committed_before_it(bed: Bed, number: int) -> None:
+    moves = sorted(bed.transfers.done, key=lambda m: m[2])
+    after_base = [m for m in moves if m[1] > moves[0][1] + 4]
+    moment = random.Random(number).choice(after_base)[2]  # noqa: S311
+    done = bed.restore(f"at-{number}", "--at", datetime.fromtimestamp(moment, UTC).isoformat())
+    found, money, gtids = look(done["target"])
+    must = {move for move, _, ended in moves if ended <= moment}
+    may = {move for move, began, _ in moves if began <= moment}
+    assert must <= found <= may, (len(must), len(found), len(may))
+    assert money == TOTAL
+    assert gtids == done["gtids"]
+
+
+def test_before_a_transaction_and_a_given_set(bed: Bed) -> None:
+    done = bed.restore("given", "--gtid", bed.executed)
+    assert done["gtids"] == bed.executed
+    gtids = GtidSet.parse(bed.executed)
+    (source, ((first, last),)) = next(iter(gtids.intervals.items()))
+    assert first == 1
+    done = bed.restore("before", "--before", f"{source}:{last - 50}", region="near")
+    assert GtidSet.parse(done["gtids"]) == GtidSet.parse(f"{source}:1-{last - 51}")
+
+
+def test_a_folder_with_anything_in_it_is_left_alone(bed: Bed) -> None:
+    target = bed.folder / "full"
+    target.mkdir()
+    (target / "ibdata1").write_text("mine")
+    done = bed.agent.run("restore", "--to", str(target), "--identity", str(bed.agent.folder / "identity"))
+    assert (done.returncode, "is not empty" in done.stderr) == (3, True)
+    assert (target / "ibdata1").read_text() == "mine"
+
+
+def test_a_time_that_is_not_covered_says_what_is(bed: Bed) -> None:
+    words = ("--to", str(bed.folder / "never"), "--identity", str(bed.agent.folder / "identity"))
+    done = bed.agent.run("restore", *words, "--at", "2030-01-01T00:00:00+08:00")
+    assert (done.returncode, "the log ends at" in done.stderr) == (4, True), done.stderr
+
+
+def test_the_stream_goes_on_after_it_was_killed_and_holds_everything(bed: Bed) -> None:
+    with closing(bed.server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO bank.moves (money) VALUES (1)")
+    eventually(lambda: bed.stored(bed.server.executed()), "not stored")
