@@ -45,6 +45,8 @@ AWAY = frozenset({502, 503, 504})
 """Nobody there just now, whatever the message: the door rests."""
 _CLIENT_ERRORS = range(400, 500)
 _BASE_BACKOFF_S = 0.1
+IDLE_SECONDS = 1.0
+"""The collector's: no idle connection is used again that may be from before the path changed."""
 MOMENT_SECONDS = 0.05
 
 
@@ -128,16 +130,20 @@ class Line:
     def post(self, body: bytes, key: str) -> list[Try]:
         """One round: each door that is due, once, until one has an answer that stays.
 
-        It ends too when a door that could not be reached has served another client meanwhile: the way to it
-        has changed, and that is where to ask again.
+        A door that failed here and has served another client meanwhile is asked once more first: the way to
+        it has changed, and what was lost was lost with the old one.
         """
         tries: list[Try] = []
         for door, rest in zip(self.settings.doors, self._rests, strict=True):
             if not self._claimed(rest):
                 continue
-            began = time.monotonic()
-            tries.append(self._try(door, rest, body, key, began))
-            if not tries[-1].again or (tries[-1].outcome == "fail" and rest.served > began):
+            for _ in range(2):
+                began = time.monotonic()
+                found, away = self._try(door, rest, body, key, began)
+                tries.append(found)
+                if not away or rest.served <= began:
+                    break
+            if not tries[-1].again:
                 break
         return tries
 
@@ -161,7 +167,8 @@ class Line:
                 rest.due = now + self.settings.connect_timeout + self.settings.answer_timeout
             return True
 
-    def _try(self, door: Door, rest: _Rest, body: bytes, key: str, began: float) -> Try:
+    def _try(self, door: Door, rest: _Rest, body: bytes, key: str, began: float) -> tuple[Try, bool]:
+        """What became of it, and whether nobody was there."""
         away = True
         try:
             answer = self._http.post(
@@ -181,7 +188,7 @@ class Line:
         except (httpx.HTTPError, OSError) as error:
             found = Try("unknown", error=f"{door.name}: {error!r}"[:200], again=True)
         self._rested(rest, began, away=away)
-        return found
+        return found, away
 
     def _rested(self, rest: _Rest, began: float, *, away: bool) -> None:
         """What another client has found since `began` counts more than a failure from then."""
@@ -236,7 +243,7 @@ def browser(settings: Settings) -> httpx.Client:
     return httpx.Client(
         verify=context,
         timeout=httpx.Timeout(settings.answer_timeout, connect=settings.connect_timeout),
-        limits=httpx.Limits(max_connections=2 * settings.clients),
+        limits=httpx.Limits(max_connections=2 * settings.clients, keepalive_expiry=IDLE_SECONDS),
         trust_env=False,
     )
 
