@@ -131,7 +131,7 @@ def test_times_are_those_that_the_collector_is_deployed_with() -> None:
     own = {name: getattr(plain, name) for name in times}
     assert own == {name: Uplink.model_fields[name].default for name in times}, "the collector's defaults"
     _, set_ = premises.uplink_of(f"{GATEWAY}answer_timeout_s = 3.5\nin_flight = 4\n")
-    assert (set_.answer_timeout_s, set_.connect_timeout_s) == (3.5, 0.5)
+    assert (set_.answer_timeout_s, set_.connect_timeout_s) == (3.5, 1.0)
 
 
 @pytest.mark.parametrize("text", ["", "site = 1", 'site = "e"\n[uplink]\nurls = []\n', "= ="])
