@@ -83,8 +83,7 @@ class Uplink(_Table):
     cert: Path | None = None
     key: Path | None = None
     in_flight: Annotated[int, Field(ge=1, le=64)] = 8
-    connect_timeout_s: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Of the connection and of its TLS, each: behind the second door a host may stand still as well."""
+    connect_timeout_s: Annotated[float, Field(gt=0, le=1)] = 1.0
     answer_timeout_s: Annotated[float, Field(gt=0)] = 5.0
     backoff_cap_s: Annotated[float, Field(gt=0)] = 2.0
 

@@ -50,7 +50,7 @@ class Uplink(BaseModel):
     ca: str
     cert: str
     key: str
-    connect_timeout_s: float = 0.5
+    connect_timeout_s: float = 1.0
     answer_timeout_s: float = 5.0
     backoff_cap_s: float = 2.0
 
