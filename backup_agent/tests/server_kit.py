@@ -79,6 +79,7 @@ class Server:
             "--log-bin=binlog",
             "--plugin-load-add=mysql_clone.so",
             "--loose-clone-block-ddl=ON",
+            "--secure-file-priv=NULL",
             "--max-binlog-size=2M",
         ]
         argv += ["--innodb-buffer-pool-size=64M", "--innodb-redo-log-capacity=32M"]

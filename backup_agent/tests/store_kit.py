@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 
 BUCKET = "backups"
 SECONDS = 20
-ON_BUCKET = ("ListBucket", "GetBucketVersioning", "ListBucketVersions", "ListBucketMultipartUploads")
+ON_BUCKET = (
+    "GetBucketLocation",
+    "ListBucket",
+    "GetBucketVersioning",
+    "ListBucketVersions",
+    "ListBucketMultipartUploads",
+)
 ON_OBJECTS = (
     "GetObject",
     "GetObjectVersion",
@@ -122,7 +128,7 @@ def _make_bucket(owner: Any) -> None:
 
 def _certify(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
     now = datetime.now(UTC)
     names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     made = (

@@ -40,6 +40,8 @@ def compose(folder: Path, logs: Iterable[tuple[Segment, bytes]], gtids: GtidSet)
                 elif piece.type == binlog.FORMAT_DESCRIPTION:
                     out = _another(folder, files, out)
                     out.write(data)
+                elif piece.type == binlog.PREVIOUS_GTIDS and out is not None:
+                    out.write(data)  # without it the server calls the file corrupted (1866)
     finally:
         if out is not None:
             out.close()

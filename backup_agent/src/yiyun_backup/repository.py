@@ -44,7 +44,6 @@ class Repository:
         return names | {
             "AWS_ACCESS_KEY_ID": self.place.account,
             "AWS_SECRET_ACCESS_KEY": self.place.secret_file.read_text(encoding="utf-8").strip(),
-            "AWS_DEFAULT_REGION": self.place.region,
             "RESTIC_CACHE_DIR": str(self.cache),
             "RESTIC_CACERT": str(self.place.authority),
             "RESTIC_PROGRESS_FPS": "1",

@@ -43,6 +43,7 @@ OPTIONS: Mapping[str, str] = {
     "event-scheduler": "OFF",
     "performance-schema": "ON",
     "log-error-verbosity": "2",
+    "secure-file-priv": "NULL",
 }
 """A restore that is killed begins again, so nothing is flushed for its sake."""
 
@@ -86,7 +87,7 @@ class Server:
         """The errors at the end of its log, on one line."""
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         errors = [line for line in text.splitlines() if "[ERROR]" in line]
-        return " ".join((errors or text.splitlines())[-1:])[-400:]
+        return " ".join(errors or text.splitlines()[-1:])[:600]
 
 
 @contextmanager
