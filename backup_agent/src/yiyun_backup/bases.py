@@ -55,6 +55,21 @@ def alone(config: Config, what: str) -> Generator[None]:
         lock.release()
 
 
+def everywhere(
+    config: Config, near: repository.Repository, snapshot: str, progress: Callable[[str, float], None]
+) -> tuple[dict[str, str], list[str]]:
+    """Copy a snapshot to the other regions. Returns region → id there, and what went wrong, in sentences."""
+    snapshots, problems = {near.place.region: snapshot}, list[str]()
+    for region in config.regions[1:]:
+        progress(f"copy to {region.name}", 0.0)
+        try:
+            far = config.repository(near.name, region.name)
+            snapshots[region.name] = repository.copy(near, far, snapshot)
+        except BackupError as error:
+            problems.append(str(error))
+    return snapshots, problems
+
+
 def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
     """Take a base of this host's member. Raises BackupError; nothing is in the catalogue then."""
     began = datetime.now(UTC)
@@ -68,19 +83,11 @@ def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
             saved = repository.save(
                 near, [DATA], ["base"], lambda share, _: progress("save", share), folder=staging
             )
-            snapshots, problems = {near.place.region: saved.snapshot}, list[str]()
-            for region in config.regions[1:]:
-                progress(f"copy to {region.name}", 0.0)
-                try:
-                    far = config.repository(REPOSITORY, region.name)
-                    snapshots[region.name] = repository.copy(near, far, saved.snapshot)
-                except BackupError as error:
-                    problems.append(str(error))
+            snapshots, problems = everywhere(config, near, saved.snapshot, progress)
         finally:
             shutil.rmtree(copied.folder, ignore_errors=True)
-        stores = [config.store(region.name) for region in config.regions]
         body = entry_of(copied, own.member, near.name, snapshots)
-        entry, more = config.journal.add(body, began, stores, timedelta(days=config.keep.catalogue))
+        entry, more = config.journal.add(body, began, config.stores(), timedelta(days=config.keep.catalogue))
     return Done(entry, (datetime.now(UTC) - began).total_seconds(), saved.added, problems + more)
 
 

@@ -6,7 +6,6 @@ found, of what was checked: the result says how much that was.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
 from yiyun_backup.catalogue import Base, Copied, Mark, Snapshot, must_reach
-from yiyun_backup.chain import Chain
+from yiyun_backup.chain import Chain, follow
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
 from yiyun_backup.journal import read_all
 from yiyun_backup.reading import BATCH, Reader, streams
-from yiyun_backup.segments import Segment, key_of, manifest_of
+from yiyun_backup.segments import key_of, sealed_of
 from yiyun_backup.signed import digest
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _stream(
     chain = Chain(stream)
     for at in range(0, len(numbers), BATCH):
         batch = numbers[at : at + BATCH]
-        chain = reader.follow(batch, chain)
+        chain = follow(stream, reader.manifests(batch), chain)
         checked.segments += len(batch)
         progress(f"stream {stream}", (at + len(batch)) / len(numbers))
         for seq in batch:
@@ -156,12 +155,8 @@ def _stream(
 
 def whole(store: Store, stream: str, seq: int, config: Config) -> int:
     """Read a segment in full. Returns its bytes; raises DamageError."""
-    what = f"{store.name}: segment {seq} of {stream}"
     data = store.get(key_of(stream, seq))
-    opened, start = manifest_of(data, config.keys, what)
-    manifest: Segment = opened.document
-    if hashlib.sha256(data[start:]).hexdigest() != manifest.sealed_sha256:
-        raise DamageError("hash", f"{what}: the bytes are not those that were stored")
+    sealed_of(data, config.keys, f"{store.name}: segment {seq} of {stream}")
     return len(data)
 
 

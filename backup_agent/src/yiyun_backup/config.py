@@ -6,7 +6,6 @@ Secrets are files of their own. A host has whom to encrypt to, never what opens 
 from __future__ import annotations
 
 import tomllib
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +131,10 @@ class Config(_Model):
         """The store of a region."""
         return Store(self.place(region))
 
+    def stores(self) -> list[Store]:
+        """The stores of all regions, the near one first."""
+        return [self.store(region.name) for region in self.regions]
+
     def repository(self, name: str, region: str = "") -> Repository:
         """A repository of a region: the host's own, or the database's (`mysql`)."""
         password = self.mysql_password if name == "mysql" else self.password
@@ -180,10 +183,6 @@ class Config(_Model):
         """Where the stream may come from, the host's own member first."""
         m = self.mysql
         return [Source(one.name, one.host, one.port, m.options, m.user, m.authority) for one in m.members]
-
-    def days(self, what: float) -> timedelta:
-        """A time to keep."""
-        return timedelta(days=what)
 
 
 def identities(path: Path) -> list[x25519.Identity]:

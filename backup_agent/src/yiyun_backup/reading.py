@@ -52,10 +52,10 @@ class Reader:
         data = self._object(seq) if self.folder else self._beginning(seq)
         return manifest_of(data, self.keys, self._what(seq))[0]
 
-    def follow(self, numbers: Sequence[int], chain: Chain) -> Chain:
-        """Manifests of more segments, several at once, as what follows a chain. Raises DamageError."""
+    def manifests(self, numbers: Sequence[int]) -> list[Opened]:
+        """Manifests of several segments, fetched several at once. Raises DamageError."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return follow(self.stream, list(pool.map(self.manifest, numbers)), chain)
+            return list(pool.map(self.manifest, numbers))
 
     def log(self, segment: Segment) -> bytes:
         """A segment's log, verified and opened."""
@@ -87,8 +87,9 @@ class Reader:
         chain, found = Chain(self.stream), list[Segment]()
         for number in range(0, len(wanted), BATCH):
             batch = wanted[number : number + BATCH]
-            chain = self.follow(batch, chain)
-            found += [self.manifest(seq).document for seq in batch]
+            opened = self.manifests(batch)
+            chain = follow(self.stream, opened, chain)
+            found += [o.document for o in opened]
             progress(len(found), len(wanted))
         return chain, found
 

@@ -34,7 +34,7 @@ def recover(
 ) -> Restored:
     """Restore the database. Each base is tried with each stream until one pair reaches the moment.
 
-    Raises the last BackupError when none does: what is missing is in it.
+    Raises the first BackupError when none does: what is missing is in it.
     """
     store = config.store(region)
     candidates = [base_named(config, store, base)] if base else bases(config, store)

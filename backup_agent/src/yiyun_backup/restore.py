@@ -76,14 +76,14 @@ def restore(
     prepare(target, f"restore to {moment}")
     try:
         with _phase(done, way, "plan"):
-            held, segments, chain_held = _plan(base, reader, way)
+            held, segments = _plan(base, reader, way)
             found = wanted(moment, segments, reader.log)
             passed = (
                 GtidSet.parse(segments[found.upto - 1].held) | segments[found.upto - 1].set
                 if found.upto
                 else held
             )
-            goal = must_reach(held, passed & chain_held, found)
+            goal = must_reach(held, passed, found)
             if moment.gtids is not None and (lacking := moment.gtids - goal):
                 raise DamageError("set", f"{len(lacking)} transaction(s) of the set are in no stored log")
         with _phase(done, way, "base"):
@@ -124,11 +124,11 @@ def prepare(target: Path, what: str) -> None:
     write_whole(target / MARK, json.dumps({"unfinished": what}).encode())
 
 
-def _plan(base: Base, reader: Reader, way: Way) -> tuple[GtidSet, list[Segment], GtidSet]:
+def _plan(base: Base, reader: Reader, way: Way) -> tuple[GtidSet, list[Segment]]:
     held = GtidSet.parse(base.gtids)
     first = reader.start_for(held)
-    chain, segments = reader.chain(first, lambda n, of: way.progress("plan", n / of))
-    return held, segments, chain.held
+    _, segments = reader.chain(first, lambda n, of: way.progress("plan", n / of))
+    return held, segments
 
 
 def _compose(target: Path, reader: Reader, segments: list[Segment], gtids: GtidSet) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
-from yiyun_backup.bases import alone
+from yiyun_backup.bases import alone, everywhere
 from yiyun_backup.catalogue import Snapshot
 from yiyun_backup.errors import BackupError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from yiyun_backup.config import Config, Item
 
 FILES, SQLITE, DUMP = "files", "sqlite", "dump"
-WAYS = (FILES, SQLITE, DUMP)
 
 
 def save_items(
@@ -33,7 +32,7 @@ def save_items(
     with alone(config, "a backup of files"):
         near = config.repository(config.host)
         restic.ensure(near)
-        stores = [config.store(region.name) for region in config.regions]
+        stores = config.stores()
         for item in config.items:
             if only not in {"", item.service}:
                 continue
@@ -43,13 +42,8 @@ def save_items(
             except BackupError as error:
                 problems.append(f"{item.service}: {error}")
                 continue
-            snapshots = {near.place.region: saved.snapshot}
-            for region in config.regions[1:]:
-                try:
-                    far = config.repository(config.host, region.name)
-                    snapshots[region.name] = restic.copy(near, far, saved.snapshot)
-                except BackupError as error:
-                    problems.append(f"{item.service}: {error}")
+            snapshots, failed = everywhere(config, near, saved.snapshot, progress)
+            problems += [f"{item.service}: {problem}" for problem in failed]
             body = Snapshot(
                 service=item.service,
                 way=item.way,

@@ -114,13 +114,8 @@ def manifest_of(data: bytes, keys: Mapping[str, Ed25519PublicKey], what: str) ->
     return signed.verify(data[:end], Segment, keys, what), end + 1
 
 
-def log_of(
-    data: bytes,
-    keys: Mapping[str, Ed25519PublicKey],
-    identities: Iterable[x25519.Identity],
-    what: str,
-) -> tuple[Opened, bytes]:
-    """The verified manifest and the log of an object. Raises DamageError, KeyMissingError."""
+def sealed_of(data: bytes, keys: Mapping[str, Ed25519PublicKey], what: str) -> tuple[Opened, bytes]:
+    """The verified manifest of an object, and what is sealed behind it. Raises DamageError."""
     opened, start = manifest_of(data, keys, what)
     manifest: Segment = opened.document
     sealed = data[start:]
@@ -129,6 +124,18 @@ def log_of(
         raise DamageError("length", text)
     if hashlib.sha256(sealed).hexdigest() != manifest.sealed_sha256:
         raise DamageError("hash", f"{what}: the bytes are not those that were stored")
+    return opened, sealed
+
+
+def log_of(
+    data: bytes,
+    keys: Mapping[str, Ed25519PublicKey],
+    identities: Iterable[x25519.Identity],
+    what: str,
+) -> tuple[Opened, bytes]:
+    """The verified manifest and the log of an object. Raises DamageError, KeyMissingError."""
+    opened, sealed = sealed_of(data, keys, what)
+    manifest: Segment = opened.document
     try:
         log = pyrage.decrypt(sealed, list(identities))
     except pyrage.DecryptError as error:

@@ -110,16 +110,14 @@ class Line:
             outcome = Outcome("away", f"{type(error).__name__}: {error}")
         if outcome.kind != "away":
             proxy.served = self._clock()
-        if outcome.kind == "away":
-            if proxy.served > began:
-                return outcome
+            if proxy.failures:
+                event(logging.INFO, "uplink recovered", url=proxy.url, failures=proxy.failures)
+                proxy.failures, proxy.due = 0, 0.0
+        elif proxy.served <= began:
             proxy.failures += 1
             proxy.due = self._clock() + backoff(proxy.failures, self._uplink.backoff_cap_s)
             if proxy.failures == 1:
                 event(logging.WARNING, "uplink failing", url=proxy.url, reason=outcome.reason)
-        elif proxy.failures:
-            event(logging.INFO, "uplink recovered", url=proxy.url, failures=proxy.failures)
-            proxy.failures, proxy.due = 0, 0.0
         return outcome
 
     def _http(self) -> httpx.AsyncClient:
