@@ -97,17 +97,17 @@ def one(kill: Kill, estate: str) -> dict[str, Any]:
         code = controller.wait()
     events = [e.name for folder in folders(paths) if folder.path not in before for e in folder.events()]
     began = time.monotonic()
-    undone = said(estate, "drill", "resume")["undone"]
-    again = said(estate, "drill", "resume")["undone"]
-    problems = whole(estate)
+    first, second = said(estate, "drill", "resume"), said(estate, "drill", "resume")
+    refused = [str(answer["error"]) for answer in (first, second) if not answer["ok"]]
+    problems = refused + whole(estate)
     running = [p.pid for p in psutil.process_iter() if is_workload(p)]
     return {
         **asdict(kill),
         "killed": code == -signal.SIGKILL,
         "reached": events[-1] if events else "nothing",
         "left": events.count("will-undo") - events.count("undone"),
-        "undone": undone,
-        "resumed_again": again,
+        "undone": first.get("undone", []),
+        "resumed_again": second.get("undone", []),
         "problems": problems + [f"process {pid} of the workload goes on" for pid in running],
         "whole_after_s": round(time.monotonic() - began, 1),
     }

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infra.estate.loading import load_estate
 from infra.trust.operator_key import OperatorKey, key_text
+from runbooks.drills.faults import cgroups
+from runbooks.drills.faults.machines import FREEZER, FROZEN
+from runbooks.drills.faults.tool import Place
+from runbooks.drills.kinds import HostFrozen
 from tests.lab.harness import ROOT
 from tests.lab.leaks import all_forms, files_with, values
 from tests.waiting import eventually
@@ -91,4 +96,24 @@ def test_a_controller_that_is_killed_in_the_middle_is_followed_by_an_undo(lab: L
     undone = lab.yiyun("drill", "resume").json["undone"]
     assert len(undone) == 1, json.dumps(undone)
     assert lab.yiyun("drill", "resume").json["undone"] == []
+    eventually(lambda: lab.yiyun("status").json["problems"] == [], seconds=120, every=1.0)
+
+
+@pytest.mark.parametrize("half", ["thawed", "frozen"])
+def test_a_host_is_thawed_whatever_a_podman_killed_on_its_way_left_in_its_record(lab: Lab, half: str) -> None:
+    """`podman unpause` killed after the kernel had thawed, `podman pause` before its record was written."""
+    place = Place(load_estate(str(lab.source)).estate, lab.paths, "half")
+    fault = HostFrozen(kind="host-frozen", host="app-2")
+    order = FROZEN.order(fault, place)
+    group = cgroups.host_group(place, "app-2", "freezer")
+    name, still, runs = FREEZER[group.version]
+    if half == "thawed":
+        FROZEN.inject(fault, place)
+        assert FROZEN.bites(fault, place)
+        cgroups.write(group, {name: runs})
+    else:
+        cgroups.write(group, {name: still})
+    assert not FROZEN.is_undone(order, place)
+    FROZEN.undo(order, place)
+    assert FROZEN.is_undone(order, place)
     eventually(lambda: lab.yiyun("status").json["problems"] == [], seconds=120, every=1.0)

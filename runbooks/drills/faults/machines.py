@@ -8,11 +8,15 @@ from infra.drivers.lab.commands import run
 from infra.drivers.lab.hosts import containers
 from infra.drivers.lab.names import qualified
 from infra.drivers.lab.realise import realise
+from runbooks.drills.faults import cgroups
 from runbooks.drills.faults.tool import Tool
 
 if TYPE_CHECKING:
     from runbooks.drills.faults.tool import Order, Place
     from runbooks.drills.kinds import HostFrozen, HostLost
+
+FREEZER = {1: ("freezer.state", "FROZEN", "THAWED"), 2: ("cgroup.freeze", "1", "0")}
+"""Version of the control groups → file, what stands in it of a frozen group, and of one that runs."""
 
 
 def _frozen_order(fault: HostFrozen, _place: Place) -> Order:
@@ -24,16 +28,40 @@ def _frozen_inject(fault: HostFrozen, place: Place) -> None:
 
 
 def _frozen_bites(fault: HostFrozen, place: Place) -> bool:
-    return _state(place, fault.host) == "paused"
+    return _state(place, fault.host) == "paused" and _stands_still(place, fault.host)
 
 
 def _frozen_undo(order: Order, place: Place) -> None:
-    if _state(place, str(order["host"])) == "paused":
-        run(["podman", "unpause", qualified(place.paths.estate, str(order["host"]))])
+    """By what the kernel says, not podman alone: a podman killed on its way leaves its own record behind.
+
+    Such a record says "paused" of a host that runs, and `podman unpause` refuses it; or "running" of a host
+    that stands still, and there is nothing to unpause.
+    """
+    host = str(order["host"])
+    if _state(place, host) == "paused":
+        _freeze(place, host, still=True)
+        run(["podman", "unpause", qualified(place.paths.estate, host)])
+    if _stands_still(place, host):
+        _freeze(place, host, still=False)
 
 
 def _frozen_is_undone(order: Order, place: Place) -> bool:
-    return _state(place, str(order["host"])) == "running"
+    host = str(order["host"])
+    return _state(place, host) == "running" and not _stands_still(place, host)
+
+
+def _freeze(place: Place, host: str, *, still: bool) -> None:
+    group = cgroups.host_group(place, host, "freezer")
+    name, frozen, thawed = FREEZER[group.version]
+    cgroups.write(group, {name: frozen if still else thawed})
+
+
+def _stands_still(place: Place, host: str) -> bool:
+    if not cgroups.runs(place, host):
+        return False
+    group = cgroups.host_group(place, host, "freezer")
+    name, _, thawed = FREEZER[group.version]
+    return cgroups.read(group, name) != thawed
 
 
 FROZEN = Tool(_frozen_order, _frozen_inject, _frozen_bites, _frozen_undo, _frozen_is_undone)
