@@ -296,7 +296,7 @@ class Bed:
         return dict(json.loads(done.stdout)) | {"target": target}
 
 
-def eventually(check: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def eventually(check: Callable[[], bool], what: str, seconds: float = 240) -> None:
     limit = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < limit, what

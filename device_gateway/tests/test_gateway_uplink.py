@@ -113,6 +113,29 @@ def test_a_failed_proxy_rests_and_then_one_request_tries_it() -> None:
     asyncio.run(scene())
 
 
+def test_requests_that_one_outage_fails_together_are_one_failure() -> None:
+    """Else a way that comes back waits as long as many failures in a row ask for."""
+
+    async def scene() -> None:
+        settings = Uplink.model_construct(
+            urls=("https://127.0.0.1:1",), ca=None, cert=None, key=None,
+            in_flight=8, connect_timeout_s=1.0, answer_timeout_s=5.0, backoff_cap_s=60.0,
+        )  # fmt: skip
+        at = [0.0]
+        line = Line(settings, lambda: at[0])
+        posts = [asyncio.create_task(line.post(BODY, str(n))) for n in range(8)]
+        await asyncio.sleep(0)
+        at[0] = 1.0
+        assert {(await post).kind for post in posts} == {"away"}
+        assert 0.05 <= line.wait_s() <= 0.1
+        at[0] = 1.2
+        await line.post(BODY, KEY)
+        assert 0.1 <= line.wait_s() <= 0.2, "the next one counts"
+        await line.close()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize(("failures", "asked"), [(1, "aaa"), (2, "aaab")])
 def test_a_proxy_that_answered_meanwhile_is_asked_once_more_before_the_next(
     monkeypatch: pytest.MonkeyPatch, failures: int, asked: str

@@ -58,6 +58,8 @@ class _Proxy:
     due: float = 0.0
     served: float = 0.0
     """When it last answered."""
+    failed: float = 0.0
+    """When it last failed. Requests that were on their way then say nothing new when they fail too."""
 
 
 class Line:
@@ -113,9 +115,9 @@ class Line:
             if proxy.failures:
                 event(logging.INFO, "uplink recovered", url=proxy.url, failures=proxy.failures)
                 proxy.failures, proxy.due = 0, 0.0
-        elif proxy.served <= began:
-            proxy.failures += 1
-            proxy.due = self._clock() + backoff(proxy.failures, self._uplink.backoff_cap_s)
+        elif max(proxy.served, proxy.failed) <= began:
+            proxy.failures, proxy.failed = proxy.failures + 1, self._clock()
+            proxy.due = proxy.failed + backoff(proxy.failures, self._uplink.backoff_cap_s)
             if proxy.failures == 1:
                 event(logging.WARNING, "uplink failing", url=proxy.url, reason=outcome.reason)
         return outcome

@@ -31,6 +31,8 @@ class Try:
     error: str = ""
     again: bool = False
     """Whether it is to be asked again."""
+    away: bool = False
+    """Nobody was there, which says nothing of the message: no reason for it to wait longer each time."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ def persist(
     """Ask until there is an answer that stays, for `patience` seconds at most.
 
     A stop lets the try under way end. `ask`: one round of tries, none when nobody may be asked just now.
-    `pause`: seconds to wait after a round that was the nth without an answer.
+    `pause`: seconds to wait after a round, and how many so far were met by somebody who did not serve it.
     """
     until, rounds, tries = time.monotonic() + patience, 0, list[Try]()
     while True:
         fresh = ask()
         tries += fresh
-        rounds += 1
+        rounds += bool(fresh) and not fresh[-1].away
         left = until - time.monotonic()
         if (fresh and not fresh[-1].again) or left <= 0:
             return summed(tries)
@@ -119,4 +121,4 @@ class Sender(ABC):
 
     @abstractmethod
     def pause(self, fresh: Sequence[Try], rounds: int) -> float:
-        """Seconds to wait after a round that was the nth without an answer."""
+        """Seconds to wait after a round; `rounds`: so many were met by somebody who did not serve it."""

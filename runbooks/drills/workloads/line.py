@@ -17,7 +17,7 @@ import ssl
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,11 +86,15 @@ class Settings(BaseModel):
 
 @dataclass
 class _Rest:
-    """How a door is: failures in a row, when it may be tried again, its last answer (monotonic seconds)."""
+    """How a door is: failures in a row, when it may be tried again, its last answer, its last failure.
+
+    Times in monotonic seconds.
+    """
 
     failures: int = 0
     due: float = 0.0
     served: float = 0.0
+    failed: float = 0.0
 
 
 def backoff(failures: int, cap: float, share: float) -> float:
@@ -139,9 +143,8 @@ class Line:
                 continue
             for _ in range(2):
                 began = time.monotonic()
-                found, away = self._try(door, rest, body, key, began)
-                tries.append(found)
-                if not away or rest.served <= began:
+                tries.append(self._try(door, rest, body, key, began))
+                if not tries[-1].away or rest.served <= began:
                     break
             if not tries[-1].again:
                 break
@@ -167,8 +170,8 @@ class Line:
                 rest.due = now + self.settings.connect_timeout + self.settings.answer_timeout
             return True
 
-    def _try(self, door: Door, rest: _Rest, body: bytes, key: str, began: float) -> tuple[Try, bool]:
-        """What became of it, and whether nobody was there."""
+    def _try(self, door: Door, rest: _Rest, body: bytes, key: str, began: float) -> Try:
+        """What became of it."""
         away = True
         try:
             answer = self._http.post(
@@ -188,19 +191,18 @@ class Line:
         except (httpx.HTTPError, OSError) as error:
             found = Try("unknown", error=f"{door.name}: {error!r}"[:200], again=True)
         self._rested(rest, began, away=away)
-        return found, away
+        return replace(found, away=away)
 
     def _rested(self, rest: _Rest, began: float, *, away: bool) -> None:
-        """What another client has found since `began` counts more than a failure from then."""
+        """What another client has found since `began`, an answer or the same failure, counts more."""
         share = self.share()
         with self._lock:
-            if away and rest.served > began:
-                return
+            now = time.monotonic()
             if not away:
-                rest.served = time.monotonic()
-            rest.failures = rest.failures + 1 if away else 0
-            cap = self.settings.backoff_cap
-            rest.due = time.monotonic() + backoff(rest.failures, cap, share) if away else 0.0
+                rest.failures, rest.due, rest.served = 0, 0.0, now
+            elif max(rest.served, rest.failed) <= began:
+                rest.failures, rest.failed = rest.failures + 1, now
+                rest.due = now + backoff(rest.failures, self.settings.backoff_cap, share)
 
 
 class Client(Sender):
@@ -221,13 +223,13 @@ class Client(Sender):
         return lambda: self.line.post(body, key)
 
     def pause(self, fresh: Sequence[Try], rounds: int) -> float:
-        """A moment while no door is due; after an answer that was none its own pause, which grows.
+        """As the collector: at once when a door is due, a moment while none is, unless it was answered badly.
 
         A moment, because another client may find at any time that a door serves again: the collector wakes
-        its lanes then.
+        its lanes then. After an answer that was none, this lane alone waits, longer each time.
         """
-        if fresh and self.line.wait() == 0:
-            return max(0.01, backoff(rounds, self.settings.backoff_cap, self.line.share()))
+        if fresh and not fresh[-1].away:
+            return backoff(rounds, self.settings.backoff_cap, self.line.share())
         return min(MOMENT_SECONDS, max(0.01, self.line.wait()))
 
 

@@ -13,6 +13,7 @@ OK = Try("ok", "app-2")
 CUT = Try("unknown", error="cut", again=True)
 CLOSED = Try("fail", error="refused", again=True)
 NO = Try("fail", error="422")
+NOBODY = Try("fail", error="no way", again=True, away=True)
 
 
 def test_an_acknowledgement_says_what_went_before_it() -> None:
@@ -37,14 +38,14 @@ def test_one_try_that_may_have_been_stored_leaves_it_unknown(tries: list[Try], o
 
 
 def test_it_asks_until_there_is_an_answer_that_stays() -> None:
-    rounds, paused = iter([[CUT], [], [CLOSED, CUT], [OK]]), list[int]()
+    rounds, paused = iter([[CUT], [], [NOBODY], [CLOSED, CUT], [OK]]), list[int]()
 
     def pause(_: object, number: int) -> float:
         paused.append(number)
         return 0.001
 
     found = persist(lambda: next(rounds), pause, 10, threading.Event())
-    assert (found.outcome, found.tries, paused) == ("ok", 4, [1, 2, 3])
+    assert (found.outcome, found.tries, paused) == ("ok", 5, [1, 1, 1, 2]), "only who was met counts"
     assert next(rounds, None) is None
     refused = persist(lambda: [NO], lambda *_: 5.0, 10, threading.Event())
     assert (refused.outcome, refused.tries) == ("fail", 1), "a definite no is not asked again"

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from infra.trust.authority import LeafSpec, make_leaf, make_root
+from runbooks.drills.workloads.asking import Try
 from runbooks.drills.workloads.elements import key_of
 from runbooks.drills.workloads.line import (
     AWAY,
@@ -237,6 +238,37 @@ def test_a_door_that_served_another_client_meanwhile_is_asked_once_more_before_t
     monkeypatch.setattr(line._http, "post", way)
     found = sent(told, line, 2)
     assert (found.outcome, found.member, found.tries) == ("ok", member, failures + 1)
+
+
+def test_clients_that_one_outage_fails_together_are_one_failure(
+    files: Path, servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, together = Line(settings(files, servers[:1], backoff_cap=60.0)), threading.Barrier(8)
+
+    def way(*_: Any, **__: Any) -> Any:
+        together.wait(5)
+        raise httpx.ConnectTimeout("timed out")
+
+    monkeypatch.setattr(line._http, "post", way)
+    clients = [threading.Thread(target=line.post, args=(b"", str(n))) for n in range(8)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(10)
+    assert 0 < line.wait() <= 0.1
+
+
+def test_a_lane_waits_longer_each_time_only_after_answers_that_did_not_serve(
+    files: Path, servers: list[Server]
+) -> None:
+    """The collector asks again as soon as a door is due when nobody was there."""
+    told = settings(files, servers, backoff_cap=2.0)
+    client = Client(told, Line(told), 0, lambda _: None)
+    nobody = Try("fail", error="no way", again=True, away=True)
+    assert {client.pause([nobody], 0), client.pause([nobody], 9), client.pause([], 9)} == {0.01}
+    badly = Try("unknown", error="500", again=True)
+    assert 0.05 <= client.pause([badly], 1) <= 0.1
+    assert 1.0 <= client.pause([badly], 9) <= 2.0
 
 
 def test_a_way_that_comes_back_is_found_and_the_write_is_acknowledged(files: Path) -> None:
