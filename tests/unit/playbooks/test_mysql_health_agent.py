@@ -110,9 +110,27 @@ def test_the_majority_is_of_the_configured_members_not_of_the_group(agent: Modul
     assert reasons(agent, replace(settings, configured=5), with_sample(agent, online=2)) != ""
 
 
-def test_a_smaller_group_serves_when_the_operator_says_so(agent: ModuleType, settings: Any) -> None:
-    allowed = replace(settings, allow_smaller_group=True)
-    assert reasons(agent, allowed, with_sample(agent, online=1)) == ""
+@pytest.mark.parametrize(
+    ("configured", "given_up", "online", "serves"),
+    [(3, 2, 1, True), (3, 1, 1, False), (3, 1, 2, True), (3, 0, 1, False), (5, 3, 1, False), (5, 3, 2, True)],
+)
+def test_of_what_was_given_up_no_majority_is_asked(
+    agent: ModuleType, settings: Any, configured: int, given_up: int, online: int, serves: bool
+) -> None:
+    told = replace(settings, configured=configured)
+    known = with_sample(agent, online=online, given_up=given_up)
+    assert (reasons(agent, told, known) == "") == serves
+
+
+def test_what_was_given_up_is_read_from_its_file(agent: ModuleType, settings: Any, tmp_path: Path) -> None:
+    note = tmp_path / "given-up.json"
+    asked = agent.Agent(replace(settings, given_up=str(note)), tmp_path / "password")
+    assert asked._given_up() == 0
+    note.write_text('["db-1", "db-2"]')
+    assert asked._given_up() == 2
+    note.write_text('["db-1", "db')
+    assert asked._given_up() == 0
+    assert agent.Agent(settings, tmp_path / "password")._given_up() == 0, "no file is named"
 
 
 def test_a_backlog_seen_for_a_moment_does_not_refuse(agent: ModuleType, settings: Any) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CONFIG = Path("/etc/yiyun/mysql-group.json")
 HOLD = Path("/run/yiyun-mysql-group.hold")
 """While this file exists `watch` leaves the member alone (a cold copy, an upgrade)."""
+GIVEN_UP = Path("/var/lib/yiyun-mysql-group/given-up.json")
+"""Members that an operator has given up: the health agent asks for a majority of the others only."""
 CERTIFICATE = Path("/etc/yiyun/tls/mysql.crt")
 USED = Path("/run/yiyun-mysql-certificates")
 """Its time says when this member last took up its certificate while running."""
@@ -171,6 +173,38 @@ def force(group: Group, members: Sequence[str]) -> None:
             cursor.execute("SET GLOBAL group_replication_force_members = ''")
 
 
+def given_up() -> set[str]:
+    """Members that were given up and have not come back."""
+    try:
+        return set(json.loads(GIVEN_UP.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return set()
+
+
+def give_up(names: Collection[str]) -> None:
+    """Go on without these members, which must be lost. They are struck out as they come back (`watch`)."""
+    if not set(names) <= (before := given_up()):
+        _note(before | set(names))
+
+
+def strike_out(back: Collection[str]) -> None:
+    """These serve again: they count as all do."""
+    if (before := given_up()) & set(back):
+        _note(before - set(back))
+
+
+def _note(names: Collection[str]) -> None:
+    if not names:
+        GIVEN_UP.unlink(missing_ok=True)
+        return
+    GIVEN_UP.parent.mkdir(exist_ok=True)
+    new = GIVEN_UP.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    new.write_text(json.dumps(sorted(names)) + "\n", encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(GIVEN_UP)
+
+
 def act(group: Group, plan: Plan) -> None:
     """Carry out one step; several members at once."""
     if plan.action == "force":
@@ -228,6 +262,8 @@ def converge(group: Group, deadline: float, without: Collection[str], *, check: 
         if plan.action == "wait":
             time.sleep(0.1)
             continue
+        if plan.action in {"force", "bootstrap"}:  # before it: nobody serves on less without the note
+            give_up([m.name for m in seen if not m.answered and m.name in without])
         steps.append(asdict(plan) | {"at": round(time.monotonic() - began, 2)})
         try:
             act(group, plan)
@@ -272,6 +308,7 @@ def watch_once(group: Group) -> str:
     try:
         if not own.answered or own.state in {"ONLINE", "RECOVERING"}:
             leave_offline_mode(group, [own])
+            strike_out(own.online)
             return ""
         plan = plan_of(group, observe_all(group))
         if plan.action != "join" or group.name not in plan.members:

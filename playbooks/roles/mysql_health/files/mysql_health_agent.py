@@ -72,8 +72,8 @@ class Settings:
     peers: tuple[str, ...] = ()
     """Addresses of the other members' hosts, where an agent listens at the same port."""
     greet_every: float = 0.5
-    allow_smaller_group: bool = False
-    """After clean leaves a smaller group is legitimate: an operator's decision."""
+    given_up: str = ""
+    """File of the members that an operator has given up for good (`yiyun-mysql-group converge --without`)."""
 
     @property
     def barriers(self) -> int:
@@ -95,6 +95,8 @@ class Sample:
     writable: bool = False
     gtid_executed: str = ""
     members: tuple[tuple[str, str], ...] = ()
+    given_up: int = 0
+    """How many of the configured members an operator has given up."""
     problem: str = ""
 
 
@@ -167,7 +169,7 @@ def sample_reasons(settings: Settings, sample: Sample) -> list[str]:
     """Why the member's own tables say no."""
     if sample.problem:
         return [f"the member does not answer: {sample.problem}"]
-    needed = 1 if settings.allow_smaller_group else settings.configured // 2 + 1
+    needed = max(1, settings.configured - sample.given_up) // 2 + 1
     checks = [
         (sample.state == "ONLINE", f"the member is {sample.state}"),
         (
@@ -318,7 +320,15 @@ class Agent:
             writable=bool(writable),
             gtid_executed=executed.replace("\n", ""),
             members=view,
+            given_up=self._given_up(),
         )
+
+    def _given_up(self) -> int:
+        """Without the file, or while it is written: nobody."""
+        try:
+            return len(set(json.loads(Path(self.settings.given_up).read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            return 0
 
     def _barrier(self, place: int) -> None:
         """One of several that take turns; `place`: its own, from 0."""
