@@ -6,11 +6,13 @@ A connection by SSH through a bastion takes 0.1 to 0.3 s to open; a line over on
 from __future__ import annotations
 
 import json
+import os
 import queue
+import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,7 @@ NEEDS = {
 """Program → its modules, in the order they import each other."""
 START_SECONDS = 2 * CONNECT_SECONDS
 ANSWER_SECONDS = 5.0
+LAST_WORDS_SECONDS = 2.0
 
 
 def program(name: str, arguments: Mapping[str, Any]) -> bytes:
@@ -67,9 +70,14 @@ class Session:
     def __init__(self, host: str, argv: Sequence[str], sent: bytes) -> None:
         self.host = host
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        # A group of its own, with the ssh through the bastion: that one outlives its parent when the host
+        # stands still, and holds the pipes open.
+        self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0)
         self._lines: queue.Queue[bytes] = queue.Queue()
+        self._complaints: list[bytes] = []
         threading.Thread(target=self._listen, daemon=True).start()
+        self._hearing = threading.Thread(target=self._hear, daemon=True)
+        self._hearing.start()
         self._send(sent)
 
     def started(self) -> Session:
@@ -92,16 +100,23 @@ class Session:
                 self._process.stdin.close()
         except OSError:
             pass  # it is gone already
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(3)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._kill()
+        self._process.wait()
 
     def _listen(self) -> None:
         for line in self._process.stdout or ():
             self._lines.put(line)
         self._lines.put(b"")
+
+    def _hear(self) -> None:
+        for line in self._process.stderr or ():
+            self._complaints.append(line)
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _send(self, data: bytes) -> None:
         try:
@@ -115,7 +130,7 @@ class Session:
         try:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
-            self._process.kill()  # an answer that comes later must not be taken for the next one's
+            self._kill()  # an answer that comes later must not be taken for the next one's
             raise YiyunError(
                 f"{self.host} did not answer within {seconds:.0f} s", hint=f"yiyun logs {self.host}"
             ) from None
@@ -124,9 +139,10 @@ class Session:
         return dict(json.loads(line))
 
     def _lost(self) -> YiyunError:
-        self._process.kill()
-        said = (self._process.stderr.read() if self._process.stderr else b"").decode(errors="replace")
-        last = (said.strip().splitlines() or ["it ended without a word"])[-1]
+        self._kill()
+        self._hearing.join(LAST_WORDS_SECONDS)
+        said = b"".join(self._complaints).decode(errors="replace").strip()
+        last = (said.splitlines() or ["it ended without a word"])[-1]
         return YiyunError(f"{self.host} cannot be asked: {last}", hint=f"yiyun logs {self.host}")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
+import psutil
 import pytest
 
 from infra.errors import YiyunError
@@ -13,6 +15,7 @@ from runbooks.database.ground import Hands, Tier
 from runbooks.database.planning import SwitchPlan
 from runbooks.database.session import BOOT, Session, program
 from runbooks.database.switching import BusyError, switch
+from tests.waiting import eventually
 
 PLAN = SwitchPlan("db-1", "db-2", False, "u-2")
 ELECTED = SwitchPlan("db-1", "db-2", True, "u-2")
@@ -141,6 +144,24 @@ def test_a_program_that_does_not_start_says_its_last_words() -> None:
     broken = Session("there", [sys.executable, "-c", "raise SystemExit('no python here')"], b"1\nx")
     with pytest.raises(YiyunError, match="no python here"):
         broken.started()
+
+
+HOLDS = """
+import subprocess, sys
+child = [sys.executable, "-c", "import time; time.sleep(300)"]
+print(subprocess.Popen(child, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).pid, file=sys.stderr)
+"""
+
+
+def test_what_outlives_the_program_and_holds_its_last_words_open_ends_with_it() -> None:
+    """The ssh through the bastion, when the host behind it stands still: `db status` hung (measured)."""
+    broken = Session("there", [sys.executable, "-c", HOLDS], b"")
+    began = time.monotonic()
+    with pytest.raises(YiyunError, match=r"cannot be asked: \d+") as raised:
+        broken.started()
+    assert time.monotonic() - began < 10
+    left = int(raised.value.message.rpartition(" ")[2])
+    eventually(lambda: not psutil.pid_exists(left) or psutil.Process(left).status() == "zombie", seconds=5)
 
 
 def test_a_program_that_hangs_is_given_up_and_its_late_answer_is_not_taken() -> None:
