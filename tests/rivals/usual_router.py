@@ -5,14 +5,15 @@ the shipped one back, as it does with every hand-made change. Timeouts are those
 checks are HAProxy's defaults (a TCP connection every 2 s, down after 3 failures, up after 2).
 
 Nothing ends sessions that stay on another member after the way back: two writers, until pools let them go,
-minutes later. No drill begins before; `--tidy LOG` beside a soak ends them, only while its log (stderr)
-says that it waits for that, so that a hundred drills take no day. It changes nothing that is measured.
+minutes later. A drill waits for that, and no other begins before. `--tidy`, beside a soak, ends them once a
+drill has waited for a while, so that a hundred drills take no day: to this router's advantage, and to the
+times until full strength, which are not its own then.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path  # noqa: TC003  typer reads it
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,9 +23,13 @@ from infra.estate.addresses import host_addresses
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
 from infra.services.data import MYSQL
+from runbooks.drills.folder import folders
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from infra.estate.model import Estate
+    from runbooks.drills.journal import Event
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
 HEAD = """global
@@ -53,8 +58,8 @@ def usual_config(estate: Estate) -> str:
     return HEAD.format(port=port) + "".join(lines)
 
 
-WAITS = "one-writer"
-"""In the last line of a soak's log while it waits for sessions to end."""
+PATIENCE_SECONDS = 12.0
+"""How long after a fault was undone its drill waits before it is helped: what is measured is over by then."""
 TIDY = """
 import json, socket, subprocess
 told = json.loads(subprocess.run(["yiyun-db-writer"], capture_output=True, text=True).stdout)
@@ -66,25 +71,34 @@ for member in told["stray"]:
 """
 
 
-def tidy(estate: Estate, log: Path) -> None:
-    """End what stayed on other members whenever the soak waits for it. Never returns."""
+def tidy(estate: Estate) -> None:
+    """End what stayed on other members whenever the newest drill waits for it. Never returns."""
     paths = EstatePaths(estate.estate)
     while True:
-        lines = log.read_text(encoding="utf-8").splitlines()
-        if lines and WAITS in lines[-1]:
+        newest = max(folders(paths), key=lambda f: f.path.name, default=None)
+        if newest is None or waits(newest.events(), datetime.now(UTC)):
             for host in estate.hosts_with("app"):
                 run_in_host(paths, host.name, ["python3", "-c", TIDY])
         time.sleep(2.0)
 
 
+def waits(events: Sequence[Event], now: datetime) -> bool:
+    """Whether a drill has settled for a while, or has ended: the next one waits. Pure."""
+    settling = next((e for e in events if e.name == "settling"), None)
+    return (
+        settling is not None
+        and (now - datetime.fromisoformat(settling.at)).total_seconds() > PATIENCE_SECONDS
+    )
+
+
 def main(
     estate: Annotated[str, typer.Option(help="The lab.")] = "lab",
-    tidy_log: Annotated[Path | None, typer.Option("--tidy", help="A soak's standard error.")] = None,
+    tidy_up: Annotated[bool, typer.Option("--tidy", help="Beside a soak, until stopped.")] = False,
 ) -> None:
     """Replace the router's configuration on every application host, or tidy up beside a soak."""
     loaded = load_estate(estate)
-    if tidy_log is not None:
-        tidy(loaded, tidy_log)
+    if tidy_up:
+        tidy(loaded)
     paths, text = EstatePaths(loaded.estate), usual_config(loaded)
     for host in loaded.hosts_with("app"):
         script = f"cat > {CONFIG}; haproxy -c -q -f {CONFIG}; systemctl restart haproxy"
