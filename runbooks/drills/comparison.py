@@ -38,6 +38,8 @@ class Figures:
     indeterminate: int
     failed_requests: int
     stale_reads: int
+    conflicts: int
+    two_writers_max_s: float
 
     def as_json(self) -> dict[str, Any]:
         """As in the command contract."""
@@ -63,6 +65,8 @@ def figures(runs: Sequence[Ran]) -> Figures:
         indeterminate=sum(run.indeterminate for run in runs),
         failed_requests=sum(run.failed_requests or 0 for run in runs),
         stale_reads=sum(run.stale_reads for run in runs),
+        conflicts=sum(run.conflicts for run in runs),
+        two_writers_max_s=max((run.two_writers_s for run in runs), default=0.0),
     )
 
 

@@ -49,6 +49,8 @@ class Ran(BaseModel):
     failed: int = 0
     failed_requests: int | None = None
     stale_reads: int = 0
+    conflicts: int = 0
+    two_writers_s: float = 0.0
 
     @property
     def counts(self) -> bool:

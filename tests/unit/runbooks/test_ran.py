@@ -67,14 +67,15 @@ def test_void_and_aborted_runs_give_no_times() -> None:
 def test_figures_hide_neither_failures_nor_losses() -> None:
     runs = [run("a", "passed", n / 100) for n in range(1, 100)]
     runs += [
-        run("a", "failed", None, lost=2, stale_reads=1, failed_requests=3),
-        run("a", "void", None, lost=1),
+        run("a", "failed", None, lost=2, stale_reads=1, failed_requests=3, conflicts=5, two_writers_s=0.2),
+        run("a", "void", None, lost=1, conflicts=1, two_writers_s=1.5),
         run("a", "unreadable"),
     ]
     found = figures(runs)
     assert (found.runs, found.passed, found.failed, found.void, found.aborted) == (102, 99, 1, 1, 1)
     assert (found.rto_p50_s, found.rto_p99_s, found.rto_max_s, found.never) == (0.5, 0.99, 0.99, 1)
     assert (found.lost, found.stale_reads, found.failed_requests) == (3, 1, 3)
+    assert (found.conflicts, found.two_writers_max_s) == (6, 1.5)
     nothing = figures([run("a", "void")])
     assert (nothing.rto_p50_s, nothing.rto_max_s) == (None, None)
 
