@@ -75,6 +75,7 @@ def test_a_majority_gone_for_good_is_given_up_only_when_it_is_named_and_shows_no
             assert (alive.code, "two groups would serve" in alive.json["error"]["message"]) == (3, True)
         for member in ("db-1", "db-2"):
             podman(lab, "kill", "--signal=KILL", host=member)
+        eventually(lambda: lab.yiyun("db", "status").json["writer"] is None, seconds=120, every=1.0)
         unnamed = lab.yiyun("db", "recover", "--without", "db-1", "--yes")
         assert (unnamed.code, "db-2" in unnamed.json["error"]["message"]) == (3, True), unnamed.json
         assert "--without db-1 --without db-2" in unnamed.json["error"]["hint"]
