@@ -38,7 +38,7 @@ STATEMENTS = (
     "CREATE TABLE bank.accounts (id INT PRIMARY KEY, money INT NOT NULL)",
     f"CREATE TABLE bank.moves ({MOVES})",
 )
-RIGHTS = "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN, PROCESS, SELECT"
+RIGHTS = "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN, PROCESS, SELECT, RELOAD"
 
 
 def lacking() -> str:
@@ -178,12 +178,15 @@ class Agent:
     regions: dict[str, Region]
     identity: Any = field(default_factory=x25519.Identity.generate)
     key: str = field(default_factory=lambda: secrets.token_hex(32))
+    other_key: Any = field(default_factory=signed.new_key)
+    """Of another host that is trusted, `db-0`."""
+    keep_days: str = "0.05"
 
     def write(self, host: str = "db-1") -> Path:
         f = self.folder
         f.mkdir(parents=True, exist_ok=True)
         (f / "key").write_text(self.key)
-        public = signed.public_of(self.key)
+        public, other = signed.public_of(self.key), self.other_key.public_key().public_bytes_raw().hex()
         (f / "password").write_text("repository-0123")
         (f / "identity").write_text(f"{self.identity}\n")
         (f / "mysql.cnf").write_text(f"[client]\npassword={PASSWORD}\n")
@@ -195,14 +198,14 @@ class Agent:
             f'authority = "{f}/ca.pem"',
             f'recipients = ["{self.identity.to_public()}"]',
             f'signing_key = "{f}/key"',
-            f'trusted = {{{host} = "{public}"}}',
+            f'trusted = {{{host} = "{public}", db-0 = "{other}"}}',
             f'password = "{f}/password"',
             f'mysql_password = "{f}/password"',
             f'state = "{f}/state"',
             f'run = "{f}/run"',
             "[keep]",
-            "log = 0.05",
-            "base = 0.05",
+            f"log = {self.keep_days}",
+            f"base = {self.keep_days}",
             "[mysql]",
             f'members = [{{name = "{host}", host = "127.0.0.1", port = {self.server.port}}}]',
             f'options = "{f}/mysql.cnf"',
@@ -225,9 +228,9 @@ class Agent:
         config.write_text("\n".join([*lines, ""]))
         return config
 
-    def beside(self, folder: Path, regions: dict[str, Region]) -> Agent:
+    def beside(self, folder: Path, regions: dict[str, Region], keep_days: str = "0.05") -> Agent:
         """Another agent with the same keys, of other stores."""
-        made = Agent(folder, self.server, regions, self.identity, self.key)
+        made = Agent(folder, self.server, regions, self.identity, self.key, self.other_key, keep_days)
         made.write()
         return made
 

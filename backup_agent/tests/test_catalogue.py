@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
 import pytest
 from backup_kit import AT
 
 from yiyun_backup import signed
 from yiyun_backup.catalogue import Base, Entry, Hold, Mark, follow, key_of, must_reach
 from yiyun_backup.errors import DamageError
+from yiyun_backup.journal import Journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE = Base(
     member="db-3",
@@ -74,6 +82,17 @@ def test_an_entry_of_another_host_or_another_history_is_found() -> None:
     )
     with pytest.raises(DamageError, match="follows another"):
         read([signed.sign(entry, KEY), other[1]])
+
+
+def test_entries_that_are_written_at_once_make_one_history(tmp_path: Path) -> None:
+    journal = Journal("t", "db-3", tmp_path / "catalogue", KEY)
+
+    def add(_: int) -> None:
+        journal.add(BASE, AT, [], timedelta(days=1))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert [e.seq for e in journal.entries()] == list(range(1, 41))
 
 
 def test_a_copy_that_lost_its_newest_entries_is_behind() -> None:

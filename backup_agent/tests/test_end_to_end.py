@@ -12,8 +12,11 @@ import pytest
 from server_kit import TOTAL, Bed, eventually, lacking, program
 
 from yiyun_backup import server as throwaway
+from yiyun_backup.catalogue import Base
 from yiyun_backup.compare import differences, tables
+from yiyun_backup.errors import RefusedError
 from yiyun_backup.gtids import GtidSet
+from yiyun_backup.restore import _must_fit
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason=f"not named: {lacking()}"),
@@ -76,6 +79,35 @@ def test_a_folder_with_anything_in_it_is_left_alone(bed: Bed) -> None:
     assert (target / "ibdata1").read_text() == "mine"
 
 
+def test_a_killed_restore_leaves_its_target_marked_and_begins_anew(bed: Bed) -> None:
+    target = bed.folder / "killed" / "data"
+    opens = str(bed.agent.folder / "identity")
+    running = bed.agent.start("restore", "--to", str(target), "--from", "far", "--identity", opens)
+    eventually((target / "ibdata1").exists, "nothing is restored")
+    running.kill()
+    running.wait()
+    assert "unfinished" in (target / ".yiyun-unfinished").read_text()
+    (target / "left.ibd").write_text("by the first one")
+    assert bed.restore("killed")["gtids"] == bed.executed
+    assert not (target / ".yiyun-unfinished").exists()
+    assert not (target / "left.ibd").exists()
+
+
+def test_a_base_that_does_not_fit_is_refused_before_anything_is_written(bed: Bed, tmp_path: Path) -> None:
+    body = Base.model_validate(bed.bases[0]["body"])
+    _must_fit(body, tmp_path)
+    with pytest.raises(RefusedError, match="MiB free, the base alone needs"):
+        _must_fit(body.model_copy(update={"bytes": 10**15}), tmp_path)
+
+
+def test_a_password_that_is_another_one_is_named(bed: Bed, tmp_path: Path) -> None:
+    agent = bed.agent.beside(tmp_path / "agent", bed.agent.regions)
+    (agent.folder / "password").write_text("another")
+    words = ("--to", str(tmp_path / "data"), "--identity", str(bed.agent.folder / "identity"))
+    done = agent.run("restore", *words)
+    assert (done.returncode, str(agent.folder / "password") in done.stderr) == (1, True), done.stderr
+
+
 def test_a_time_that_is_not_covered_says_what_is(bed: Bed) -> None:
     words = ("--to", str(bed.folder / "never"), "--identity", str(bed.agent.folder / "identity"))
     done = bed.agent.run("restore", *words, "--at", "2030-01-01T00:00:00+08:00")
@@ -86,3 +118,4 @@ def test_the_stream_goes_on_after_it_was_killed_and_holds_everything(bed: Bed) -
     with closing(bed.server.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO bank.moves (money) VALUES (1)")
     eventually(lambda: bed.stored(bed.server.executed()), "not stored")
+    bed.executed = bed.server.executed()

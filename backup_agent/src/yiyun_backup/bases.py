@@ -12,16 +12,15 @@ from filelock import FileLock, Timeout
 
 from yiyun_backup import repository
 from yiyun_backup.base import copy_member, entry_of
-from yiyun_backup.catalogue import Base, Entry
+from yiyun_backup.catalogue import Base, Entry, Pruned
 from yiyun_backup.errors import BackupError, BadInputError, RefusedError
 from yiyun_backup.journal import read_all
 from yiyun_backup.restore import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from yiyun_backup.config import Config
-    from yiyun_backup.store import Store
 
 REPOSITORY = "mysql"
 
@@ -91,27 +90,26 @@ def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
     return Done(entry, (datetime.now(UTC) - began).total_seconds(), saved.added, problems + more)
 
 
-def bases(config: Config, store: Store) -> list[Entry]:
-    """Bases in a region's catalogue, newest first."""
-    entries, _, _ = read_all(store, config.keys)
-    found = [e for them in entries.values() for e in them if isinstance(e.body, Base)]
+def bases_in(entries: Sequence[Entry]) -> list[Entry]:
+    """Bases whose data was not removed, newest first. Pure."""
+    removed = {name for e in entries if isinstance(e.body, Pruned) for name in e.body.of}
+    found = [e for e in entries if isinstance(e.body, Base) and e.id not in removed]
     return sorted(found, key=lambda e: e.ended, reverse=True)
 
 
 def newest_within(config: Config, hours: float) -> Entry | None:
     """A base of some host that is no older, in the near region's catalogue."""
     since = datetime.now(UTC) - timedelta(hours=hours)
-    return next((e for e in bases(config, config.store()) if e.ended > since), None)
+    found = read_all(config.store(), config.keys_of).every()
+    return next((e for e in bases_in(found) if e.ended > since), None)
 
 
-def base_named(config: Config, store: Store, name: str) -> Entry:
+def base_named(found: Sequence[Entry], name: str) -> Entry:
     """The base of that id. Raises BadInputError, naming those there are."""
-    found = bases(config, store)
     for entry in found:
         if entry.id == name:
             return entry
-    there = ", ".join(e.id for e in found[:5]) or "none"
-    raise BadInputError(f"{store.name}: no base {name}", hint=f"there are: {there}")
+    raise BadInputError(f"no base {name}", f"there are: {', '.join(e.id for e in found[:5]) or 'none'}")
 
 
 def fields_of(done: Done) -> dict[str, Any]:

@@ -69,12 +69,32 @@ class Objects(Document):
     list_key: str
 
 
+class TableSum(Document):
+    """Rows of a table, and a checksum over all of them that no order changes."""
+
+    schema_name: str
+    name: str
+    rows: int
+    checksum: str
+
+
+class Summed(Document):
+    """What the database held at a set, read at the source: what a restore to that set is compared with."""
+
+    kind: Literal["summed"] = "summed"
+    member: str
+    gtids: str
+    tables: tuple[TableSum, ...]
+    held_s: float
+    """How long commits waited at this member while the set and the snapshot were made one."""
+
+
 class Tested(Document):
     """A restore that was compared with its source, or failed to be."""
 
     kind: Literal["tested"] = "tested"
     of: str
-    """Id of the entry that was restored."""
+    """Id of the entry whose database was restored (`summed`)."""
     region: str
     ok: bool
     seconds: float
@@ -100,7 +120,9 @@ class Pruned(Document):
     of: tuple[str, ...]
 
 
-Body = Annotated[Base | Snapshot | Copied | Objects | Tested | Hold | Pruned, Field(discriminator="kind")]
+Body = Annotated[
+    Base | Snapshot | Copied | Objects | Summed | Tested | Hold | Pruned, Field(discriminator="kind")
+]
 
 
 class Entry(Document):

@@ -12,23 +12,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
-from yiyun_backup.catalogue import Base, Copied, Mark, Snapshot, must_reach
-from yiyun_backup.chain import Chain, follow
+from yiyun_backup.catalogue import Base, Copied, Mark, Pruned, Snapshot, must_reach
+from yiyun_backup.checking_log import check_log
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
 from yiyun_backup.journal import read_all
-from yiyun_backup.reading import BATCH, Reader, streams
-from yiyun_backup.segments import key_of, sealed_of
 from yiyun_backup.signed import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from yiyun_backup.catalogue import Entry
     from yiyun_backup.config import Config
     from yiyun_backup.store import Store
 
+SEEN = "seen.json"
 DAYS = 7
 """In so many daily runs every byte is read once."""
 
@@ -75,11 +73,7 @@ def check(config: Config, region: str, share: Share, progress: Callable[[str, fl
     checked = Checked(store.name)
     progress("catalogue", 0.0)
     entries = _catalogue(config, store, checked)
-    for stream in streams(store):
-        try:
-            _stream(config, store, stream, share, checked, progress)
-        except DamageError as error:
-            checked.found(error)
+    check_log(config, store, share, checked, progress)
     for name in sorted({b.repository for e in entries if isinstance(b := e.body, Base | Snapshot)}):
         progress(f"repository {name}", 0.0)
         try:
@@ -91,18 +85,17 @@ def check(config: Config, region: str, share: Share, progress: Callable[[str, fl
 
 def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
     """Every host's entries; and that none went missing since anybody saw them."""
-    entries, marks, problems = read_all(store, config.keys)
+    entries, marks, problems = found = read_all(store, config.keys_of)
     checked.problems += problems
-    note = config.state / "seen.json"
-    seen = _marks(note)
+    seen = seen_marks(config)
     for other in config.regions:
         if other.name != store.name:
             try:
-                _, there, _ = read_all(config.store(other.name), config.keys)
+                there = read_all(config.store(other.name), config.keys_of).marks
             except BackupError as error:
                 checked.problems.append(f"not compared with the other region: {error}")
                 continue
-            seen = _newest(seen, there)
+            seen = newest(seen, there)
     for writer, known in seen.items():
         digests = {e.seq: digest(e) for e in entries.get(writer, [])}
         try:
@@ -110,54 +103,25 @@ def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
         except DamageError as error:
             checked.found(error)
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    newest = _newest(seen, marks)
-    write_whole(note, json.dumps({w: [m.seq, m.digest] for w, m in newest.items()}).encode())
+    known = {writer: [mark.seq, mark.digest] for writer, mark in newest(seen, marks).items()}
+    write_whole(config.state / SEEN, json.dumps(known).encode())
     checked.entries = sum(map(len, entries.values()))
-    return [e for them in entries.values() for e in them]
+    return found.every()
 
 
-def _newest(one: Mapping[str, Mark], two: Mapping[str, Mark]) -> dict[str, Mark]:
+def newest(one: Mapping[str, Mark], two: Mapping[str, Mark]) -> dict[str, Mark]:
+    """Of each host the mark that is further. Pure."""
     writers = {*one, *two}
     return {w: max(one.get(w, Mark()), two.get(w, Mark()), key=lambda m: m.seq) for w in writers}
 
 
-def _marks(note: Path) -> dict[str, Mark]:
+def seen_marks(config: Config) -> dict[str, Mark]:
+    """How far each host's catalogue had come when it was checked here last."""
     try:
-        return {w: Mark(int(seq), str(name)) for w, (seq, name) in json.loads(note.read_bytes()).items()}
+        told = json.loads((config.state / SEEN).read_bytes())
+        return {writer: Mark(int(seq), str(name)) for writer, (seq, name) in told.items()}
     except (OSError, ValueError):
         return {}
-
-
-def _stream(
-    config: Config,
-    store: Store,
-    stream: str,
-    share: Share,
-    checked: Checked,
-    progress: Callable[[str, float], None],
-) -> None:
-    """Every manifest, and the bytes of a share of the segments."""
-    reader = Reader(store, stream, config.keys)
-    numbers = reader.numbers()
-    chain = Chain(stream)
-    for at in range(0, len(numbers), BATCH):
-        batch = numbers[at : at + BATCH]
-        chain = follow(stream, reader.manifests(batch), chain)
-        checked.segments += len(batch)
-        progress(f"stream {stream}", (at + len(batch)) / len(numbers))
-        for seq in batch:
-            if share.takes(seq):
-                checked.read_bytes += whole(store, stream, seq, config)
-    for hole in chain.holes:
-        held = str(hole.gtids)[:200]
-        checked.problems.append(f"{store.name}: {stream} has a hole before segment {hole.before_seq}: {held}")
-
-
-def whole(store: Store, stream: str, seq: int, config: Config) -> int:
-    """Read a segment in full. Returns its bytes; raises DamageError."""
-    data = store.get(key_of(stream, seq))
-    sealed_of(data, config.keys, f"{store.name}: segment {seq} of {stream}")
-    return len(data)
 
 
 def _repository(
@@ -176,7 +140,7 @@ def _repository(
 
 
 def expected(entries: Sequence[Entry], repository: str, region: str) -> dict[str, str]:
-    """Entry → snapshot that a region's repository must have, copies that came later included. Pure."""
+    """Entry → snapshot that a region's repository must have: later copies too, what was pruned not. Pure."""
     found: dict[str, str] = {}
     for entry in entries:
         body = entry.body
@@ -187,7 +151,8 @@ def expected(entries: Sequence[Entry], repository: str, region: str) -> dict[str
         body = entry.body
         if isinstance(body, Copied) and body.region == region and body.of in of:
             found[body.of] = body.snapshot
-    return found
+    removed = {name for e in entries if isinstance(e.body, Pruned) for name in e.body.of}
+    return {entry: snapshot for entry, snapshot in found.items() if entry not in removed}
 
 
 def fields_of(checked: Checked) -> dict[str, Any]:

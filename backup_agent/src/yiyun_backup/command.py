@@ -1,78 +1,47 @@
-"""`yiyun-backup`: stream, base, save, list, restore, check, keep, journal,
-try-to-remove, status, version.
+"""`yiyun-backup`: stream, base, sum, save, list, restore, query, rehearse, check, keep, hold, prune,
+journal, try-to-remove, status, version.
 
 Results on standard output, progress on standard error. Exit codes: 0 fine, 1 failed, 3 refused, 4 bad input.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from yiyun_backup import bases, checking, keeping, recover, saving, serve
-from yiyun_backup.config import DEFAULT, Config, identities
+from yiyun_backup import (
+    bases,
+    checking,
+    holding,
+    keeping,
+    pruning,
+    query,
+    recover,
+    rehearse,
+    saving,
+    serve,
+    sums,
+)
+from yiyun_backup.arguments import parser
+from yiyun_backup.config import Config, identities
 from yiyun_backup.errors import BackupError
-from yiyun_backup.gtids import GtidError, GtidSet, Source
 from yiyun_backup.journal import read_all
 from yiyun_backup.moment import Moment
 from yiyun_backup.restore import Way
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
-BAD_INPUT = 4
 TELL_SECONDS = 1.0
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="yiyun-backup", description="Copies of this host's data, and the way back.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        one = verbs.add_parser(name, help=text)
-        one.add_argument("--config", type=Path, default=DEFAULT, metavar="FILE")
-        return one
-
-    verb("stream", "bring the member's log to the stores as it grows, until stopped")
-    taking = verb("base", "take a physical copy of the member, and store it")
-    taking.add_argument("--unless-newer-than", type=float, default=0.0, metavar="HOURS")
-    verb("save", "save what the services of this host have").add_argument("--service", default="")
-    listing = verb("list", "what a region's catalogue has")
-    listing.add_argument("--region", default="")
-    restoring = verb("restore", "the database at a moment, into an empty folder")
-    restoring.add_argument("--to", type=Path, required=True, metavar="FOLDER")
-    restoring.add_argument("--from", dest="region", default="", metavar="REGION")
-    restoring.add_argument("--base", default="", metavar="ID")
-    restoring.add_argument("--identity", type=Path, required=True, metavar="FILE", help="what opens the log")
-    which = restoring.add_mutually_exclusive_group()
-    which.add_argument("--at", type=_time, metavar="TIME", help="RFC 3339, with its offset")
-    which.add_argument("--gtid", type=_set, metavar="SET")
-    which.add_argument("--before", type=_one, metavar="GTID")
-    checker = verb("check", "whether a region has what was stored there")
-    checker.add_argument("--region", default="")
-    checker.add_argument("--all", action="store_true", help="read every byte, not today's seventh")
-    verb("keep", "extend the retention of what is still needed").add_argument("--region", default="")
-    verb("journal", "what this host wrote into its catalogue, and what each region has of it")
-    verb("try-to-remove", "show that this host's credentials remove nothing")
-    verb("status", "how far the stream of this host is")
-    verbs.add_parser("version", help="print the version")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
-    asked = _parser().parse_args(argv)
+    asked = parser().parse_args(argv)
     if asked.verb == "version":
         sys.stdout.write(f"{version('yiyun-backup')}\n")
         return 0
@@ -107,21 +76,44 @@ def _save(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
 
 def _list(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
     store = config.store(asked.region)
-    entries, _, problems = read_all(store, config.keys)
-    every = sorted((e for them in entries.values() for e in them), key=lambda e: e.ended)
+    found = read_all(store, config.keys_of)
+    every = sorted(found.every(), key=lambda e: e.ended)
     return {
         "region": store.name,
         "entries": [{"id": e.id, **e.model_dump(mode="json", exclude={"prev"})} for e in every],
-        "problems": problems,
+        "problems": found.problems,
     }
 
 
 def _restore(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    moment = Moment(asked.at, asked.gtid, asked.before)
-    way = Way(config.mysql.program, config.mysql.owner, _progress())
-    opened_by = identities(asked.identity)
-    done = recover.recover(config, asked.region, moment, asked.to, opened_by, way, asked.base)
+    done = recover.recover(
+        config, asked.region, _moment(asked), asked.to, identities(asked.identity), _way(config), asked.base
+    )
     return recover.fields_of(done)
+
+
+def _sum(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    entry, problems = sums.take_sums(config, _progress())
+    body = entry.model_dump(mode="json")["body"]
+    return _good({"id": entry.id, **body, "problems": problems})
+
+
+def _query(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    opened_by, way = identities(asked.identity), _way(config)
+    return query.ask_then(config, asked.region, _moment(asked), asked.folder, opened_by, way, asked.statement)
+
+
+def _rehearse(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    done = rehearse.rehearse(config, asked.region, asked.folder, identities(asked.identity), _way(config))
+    return _good(rehearse.fields_of(done))
+
+
+def _moment(asked: argparse.Namespace) -> Moment:
+    return Moment(asked.at, asked.gtid, asked.before)
+
+
+def _way(config: Config) -> Way:
+    return Way(config.mysql.program, config.mysql.owner, _progress())
 
 
 def _check(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
@@ -131,6 +123,16 @@ def _check(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
 
 def _keep(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
     return _good(keeping.fields_of(keeping.keep(config, asked.region, _progress())))
+
+
+def _hold(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    done = holding.hold(config, asked.of, on=asked.on, by=asked.by, reason=asked.reason)
+    return _good(holding.fields_of(done))
+
+
+def _prune(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    with_more = config.as_account(asked.account, asked.secret)
+    return _good(pruning.fields_of(pruning.prune(with_more, _progress(), dry_run=asked.dry_run)))
 
 
 def _journal(config: Config, _: argparse.Namespace) -> dict[str, Any]:
@@ -166,13 +168,18 @@ def _status(config: Config, _: argparse.Namespace) -> dict[str, Any]:
 VERBS: dict[str, Callable[[Config, argparse.Namespace], dict[str, Any] | None]] = {
     "stream": _stream,
     "base": _base,
+    "sum": _sum,
     "save": _save,
     "list": _list,
     "restore": _restore,
+    "query": _query,
+    "rehearse": _rehearse,
     "check": _check,
     "journal": _journal,
     "try-to-remove": _try_to_remove,
     "keep": _keep,
+    "hold": _hold,
+    "prune": _prune,
     "status": _status,
 }
 
@@ -190,31 +197,6 @@ def _progress() -> Callable[[str, float], None]:
             sys.stderr.flush()
 
     return progress
-
-
-def _time(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"no time: {text}") from error
-    if found.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text} has no offset: write 2026-11-28T12:00:00+08:00")
-    return found
-
-
-def _set(text: str) -> GtidSet:
-    try:
-        return GtidSet.parse(text)
-    except GtidError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _one(text: str) -> tuple[Source, int]:
-    found = _set(text)
-    if len(found) != 1:
-        raise argparse.ArgumentTypeError(f"not one transaction: {text}")
-    (source, ((number, _),)) = next(iter(found.intervals.items()))
-    return source, number
 
 
 if __name__ == "__main__":

@@ -127,6 +127,11 @@ class Config(_Model):
         names = ", ".join(r.name for r in self.regions)
         raise BadInputError(f"no region {region}", hint=f"one of {names}")
 
+    def as_account(self, account: str, secret: Path) -> Config:
+        """With other credentials of every store, which were brought for one run."""
+        regions = tuple(r.model_copy(update={"account": account, "secret": secret}) for r in self.regions)
+        return self.model_copy(update={"regions": regions})
+
     def store(self, region: str = "") -> Store:
         """The store of a region."""
         return Store(self.place(region))
@@ -153,17 +158,18 @@ class Config(_Model):
         except (OSError, ValueError) as error:
             raise KeyMissingError(f"{self.signing_key}: no key to sign with: {error}") from error
 
-    @cached_property
-    def keys(self) -> Mapping[str, Ed25519PublicKey]:
-        """Fingerprint → key of every host that is trusted. Raises KeyMissingError, naming the host."""
-        found: dict[str, Ed25519PublicKey] = {}
-        for host, text in self.trusted.items():
-            try:
-                key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
-            except ValueError as error:
-                raise KeyMissingError(f"the public key of {host} is none: {error}") from error
-            found[fingerprint(key)] = key
-        return found
+    def keys_of(self, host: str) -> Mapping[str, Ed25519PublicKey]:
+        """Fingerprint → key that counts as a host's: its own. No host is trusted in another's name.
+
+        Raises KeyMissingError, naming the host.
+        """
+        if (text := self.trusted.get(host)) is None:
+            return {}
+        try:
+            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+        except ValueError as error:
+            raise KeyMissingError(f"the public key of {host} is none: {error}") from error
+        return {fingerprint(key): key}
 
     @property
     def seal(self) -> Seal:

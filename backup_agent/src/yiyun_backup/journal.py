@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filelock import FileLock
 
 from yiyun_backup import signed
 from yiyun_backup.catalogue import Body, Entry, Mark, follow, key_of
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
+from yiyun_backup.signed import Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path
 
@@ -20,7 +26,11 @@ if TYPE_CHECKING:
 
     from yiyun_backup.store import Store
 
+SUMMARY = "summary.json"
+"""Beside the catalogue's folder, for whoever looks at the host: what `summary` says."""
+NO_BACKUPS = frozenset({"copied", "hold", "pruned"})
 LONGEST_ENTRY = 1 << 20
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -35,20 +45,25 @@ class Journal:
     def add(
         self, body: Body, began: datetime, stores: Sequence[Store], keep: timedelta
     ) -> tuple[Entry, list[str]]:
-        """Write an entry and store it in every region that answers. Returns it, and what did not answer."""
-        mark = self.mark()
-        now = datetime.now(UTC)
-        entry = Entry(
-            estate=self.estate,
-            writer=self.writer,
-            seq=mark.seq + 1,
-            prev=mark.digest,
-            began=began,
-            ended=now,
-            body=body,
-        )
+        """Write an entry and store it in every region that answers. Returns it, and what did not answer.
+
+        Two that wrote at once would make two histories of one host, which is what a forger does.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(self.folder / f"{entry.seq:012d}", signed.sign(entry, self.key))
+        with FileLock(self.folder.with_suffix(".lock"), mode=0o600):
+            mark = self.mark()
+            entry = Entry(
+                estate=self.estate,
+                writer=self.writer,
+                seq=mark.seq + 1,
+                prev=mark.digest,
+                began=began,
+                ended=datetime.now(UTC),
+                body=body,
+            )
+            write_whole(self.folder / f"{entry.seq:012d}", signed.sign(entry, self.key))
+            told = json.dumps(summary(self.entries())).encode()
+            write_whole(self.folder.with_name(SUMMARY), told, 0o644)
         return entry, self.send(stores, keep)
 
     def send(self, stores: Sequence[Store], keep: timedelta) -> list[str]:
@@ -98,23 +113,63 @@ class Journal:
         return sorted(path for path in self.folder.iterdir() if path.name.isdecimal())
 
 
-def read_all(
-    store: Store, keys: Mapping[str, Ed25519PublicKey]
-) -> tuple[dict[str, list[Entry]], dict[str, Mark], list[str]]:
-    """Every host's catalogue in a region: entries, how far each has come, and what is wrong, in sentences."""
+def summary(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """The newest of each kind, or kind and service: what was saved, read and restored last. Pure."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        body = entry.body.model_dump(mode="json")
+        name = f"{body['kind']} {body['service']}" if "service" in body else str(body["kind"])
+        if name in NO_BACKUPS:
+            continue
+        body.pop("tables", None)  # of a reading: each with its checksum
+        found[name] = {
+            "id": entry.id,
+            "began": entry.began.isoformat(),
+            "ended": entry.ended.isoformat(),
+        } | body
+    return found
+
+
+class Found(NamedTuple):
+    """What a region has of every host's catalogue: entries that verify, also where others do not."""
+
+    entries: dict[str, list[Entry]]
+    marks: dict[str, Mark]
+    """How far each has come."""
+    problems: list[str]
+    """What is wrong, in sentences: a restore goes on with the rest, a check reports it."""
+
+    def every(self) -> list[Entry]:
+        """The entries of all hosts."""
+        return [entry for them in self.entries.values() for entry in them]
+
+
+def read_all(store: Store, keys_of: Callable[[str], Mapping[str, Ed25519PublicKey]]) -> Found:
+    """Every host's catalogue in a region. `keys_of`: what counts as a host's signature. Raises StoreError."""
     names: dict[str, list[str]] = {}
     for item in store.list("catalogue/"):
         names.setdefault(item.key.split("/")[1], []).append(item.key)
-    entries: dict[str, list[Entry]] = {}
-    marks: dict[str, Mark] = {}
-    problems: list[str] = []
+    found = Found({}, {}, [])
     for writer, them in sorted(names.items()):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            read = list(pool.map(partial(_read, store, keys_of(writer)), them))
+        sound = [one for one in read if isinstance(one, Opened)]
+        found.problems.extend(one for one in read if isinstance(one, str))
+        found.entries[writer] = [one.document for one in sound]
+        if sound:
+            found.marks[writer] = Mark(sound[-1].document.seq, sound[-1].digest)
         try:
-            opened = [
-                signed.verify(store.get(key, first=LONGEST_ENTRY), Entry, keys, f"{store.name}: {key}")
-                for key in them
-            ]
-            entries[writer], marks[writer] = follow(writer, opened)
+            follow(writer, sound)
         except DamageError as error:
-            problems.append(str(error))
-    return entries, marks, problems
+            found.problems.append(f"{store.name}: {error}")
+    return found
+
+
+def _read(store: Store, keys: Mapping[str, Ed25519PublicKey], key: str) -> Opened | str:
+    """An entry under its own name; a sentence when it is none."""
+    try:
+        opened = signed.verify(store.get(key, first=LONGEST_ENTRY), Entry, keys, f"{store.name}: {key}")
+    except DamageError as error:
+        return str(error)
+    entry: Entry = opened.document
+    return opened if key_of(entry.writer, entry.seq) == key else f"{store.name}: {key} is {entry.id}"

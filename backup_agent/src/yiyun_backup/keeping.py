@@ -2,7 +2,8 @@
 
 A new snapshot leans on data that an old one brought, whose lock ends first (the deduplication trap of
 repositories under object lock). So each run extends everything that is still part of the repository, the
-catalogue, and the log from the oldest base on; what was left out of a run is left to end.
+catalogue, and the log from the oldest base on that is needed or held; what was left out of a run is left to
+end.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from yiyun_backup.bases import bases
-from yiyun_backup.catalogue import Base
+from yiyun_backup.bases import bases_in
 from yiyun_backup.errors import BackupError
-from yiyun_backup.gtids import GtidSet
+from yiyun_backup.journal import read_all
+from yiyun_backup.needs import first_needed, needs_in
 from yiyun_backup.reading import Reader, streams
 from yiyun_backup.segments import key_of
 
@@ -66,21 +67,15 @@ def needed(config: Config, store: Store) -> Iterator[tuple[str, timedelta]]:
             yield item.key, timedelta(days=days.base if repository == "mysql" else days.files)
     for item in store.list("catalogue/"):
         yield item.key, timedelta(days=days.catalogue)
-    oldest = [e for e in bases(config, store) if isinstance(e.body, Base)][-1:]
-    for entry in oldest:
-        for stream in streams(store):
-            reader = Reader(store, stream, config.keys)
-            numbers = reader.numbers()
-            try:
-                first = (
-                    reader.start_for(GtidSet.parse(entry.body.gtids)) if isinstance(entry.body, Base) else 0
-                )
-            except BackupError:  # it begins after the base: all of it is needed
-                first = 0
-            head = reader.manifest(first).document.head_seq if first else 0
-            for seq in numbers:
-                if seq >= first or seq == head:
-                    yield key_of(stream, seq), timedelta(days=days.log)
+    found = read_all(store, config.keys_of)
+    needs = needs_in(found.entries, days, datetime.now(UTC), [store.name])
+    # A hold may be in an entry that cannot be read: then nothing counts as over.
+    bases = bases_in(found.every()) if found.problems else needs.bases
+    for stream in streams(store) if bases else ():
+        reader = Reader(store, stream, config.keys_of(stream))
+        first = first_needed(reader, bases)
+        for seq in (seq for run in reader.runs() for seq in run if seq >= first):
+            yield key_of(stream, seq), timedelta(days=days.log)
 
 
 def _extend(store: Store, wanted: tuple[str, timedelta]) -> bool | str:

@@ -34,6 +34,11 @@ class Moment:
     gtids: GtidSet | None = None
     before: tuple[Source, int] | None = None
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether everything there is belongs to it."""
+        return self.at is None and self.gtids is None and self.before is None
+
     def __str__(self) -> str:
         if self.at is not None:
             return self.at.isoformat()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yiyun_backup.chain import Chain, follow
@@ -36,16 +38,41 @@ class Reader:
     keys: Mapping[str, Ed25519PublicKey]
     folder: Path | None = None
     identities: Sequence[x25519.Identity] = ()
+    missing: list[str] = field(default_factory=list[str])
+    broken: DamageError | None = None
+    """Why nothing is read behind some segment, although there is something."""
     _names: list[int] = field(default_factory=list[int])
 
-    def numbers(self) -> list[int]:
-        """Numbers of the segments that are there, in order. Raises DamageError when one is missing."""
+    def runs(self) -> list[list[int]]:
+        """Numbers of the segments that are there, in order, parted where any is missing."""
         prefix = f"log/{self.stream}/"
-        self._names = [int(item.key.removeprefix(prefix)) for item in self.store.list(prefix)]
-        for before, after in zip(self._names, self._names[1:], strict=False):
-            if after != before + 1:
-                raise DamageError("chain", f"segment {before + 1} of {self.stream} is missing")
+        runs: list[list[int]] = []
+        for item in self.store.list(prefix):
+            name = item.key.removeprefix(prefix)
+            if not name.isdecimal():
+                continue
+            if runs and int(name) == runs[-1][-1] + 1:
+                runs[-1].append(int(name))
+            else:
+                runs.append([int(name)])
+        return runs
+
+    def numbers(self) -> list[int]:
+        """Those from the last gap on: what comes before one leads nowhere. `missing` says what is gone."""
+        runs = self.runs()
+        self.missing, self.broken = self.gaps(runs), None
+        while len(runs) > 1 and isinstance(error := self._read(runs[-1][:1])[0], DamageError):
+            self.broken = error  # whoever may add objects may add one far beyond: nothing leads there
+            runs.pop()
+        self._names = runs[-1] if runs else []
         return self._names
+
+    def gaps(self, runs: Sequence[Sequence[int]]) -> list[str]:
+        """What is missing between runs, in sentences."""
+        return [
+            f"{self.store.name}: segment {one[-1] + 1} of {self.stream} is missing"
+            for one, _ in pairwise(runs)
+        ]
 
     def manifest(self, seq: int) -> Opened:
         """One manifest, verified. Without a folder no more than the manifest is fetched."""
@@ -64,15 +91,18 @@ class Reader:
     def start_for(self, base: GtidSet) -> int:
         """The last segment before which the stream had passed nothing that the base lacks.
 
-        Raises BadInputError when even the first is too late: the log begins after the base.
+        Raises DamageError when even the first is too late: the log begins after the base.
         """
         numbers = self._names or self.numbers()
         if not numbers:
             raise BadInputError(f"{self.store.name}: nothing of the stream {self.stream} is stored")
         low, high = 0, len(numbers) - 1
         if gap := self._passed_before(numbers[0]) - base:
-            text = f"the log of {self.stream} begins {len(gap)} transaction(s) after the base"
-            raise DamageError("hole", f"{text}: {str(gap)[:300]}", "another stream, or a newer base")
+            text = (
+                f"the log of {self.stream} begins {len(gap)} transaction(s) after the base: {str(gap)[:300]}"
+            )
+            why = "; ".join([*self.missing[-1:], text])
+            raise DamageError("hole", why, "another stream, another region, or a newer base")
         while low < high:
             middle = (low + high + 1) // 2
             if self._passed_before(numbers[middle]) <= base:
@@ -82,16 +112,39 @@ class Reader:
         return numbers[low]
 
     def chain(self, first: int, progress: Callable[[int, int], None]) -> tuple[Chain, list[Segment]]:
-        """Fetch and check everything from a segment on. Raises DamageError."""
+        """Fetch and check everything from a segment on, up to the first broken link (`broken`)."""
         wanted = [seq for seq in self._names or self.numbers() if seq >= first]
         chain, found = Chain(self.stream), list[Segment]()
         for number in range(0, len(wanted), BATCH):
             batch = wanted[number : number + BATCH]
-            opened = self.manifests(batch)
-            chain = follow(self.stream, opened, chain)
-            found += [o.document for o in opened]
+            for one in self._read(batch):
+                try:
+                    if isinstance(one, DamageError):
+                        raise one
+                    chain = follow(self.stream, [one], chain)
+                except DamageError as error:
+                    self.broken = error
+                    return chain, found
+                found.append(one.document)
             progress(len(found), len(wanted))
         return chain, found
+
+    def end(self) -> Segment | None:
+        """The newest segment whose manifest can be read; None when none of the last ones can."""
+        for seq in reversed((self._names or self.numbers())[-BATCH:]):
+            with suppress(DamageError):
+                return self.manifest(seq).document
+        return None
+
+    def _read(self, numbers: Sequence[int]) -> list[Opened | DamageError]:
+        def one(seq: int) -> Opened | DamageError:
+            try:
+                return self.manifest(seq)
+            except DamageError as error:
+                return error
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(one, numbers))
 
     def _passed_before(self, seq: int) -> GtidSet:
         return GtidSet.parse(self.manifest(seq).document.held)

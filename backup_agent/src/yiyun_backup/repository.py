@@ -6,6 +6,7 @@ is kept longer by each run (`retention`). A host may add to it; of deletes it ne
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup.errors import BackupError, DamageError, KeyMissingError
+from yiyun_backup.store import AbsentError, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -161,7 +163,38 @@ def bring_back(
     if errors:
         raise DamageError("repository", f"{repository.place.region}: {'; '.join(errors)[:500]}", _OTHER)
     if done.returncode != 0:
-        raise _problem(repository, done, "restore")
+        _must_have(repository, snapshot)
+        problem = _problem(repository, done, "restore")
+        raise DamageError("repository", problem.message, _OTHER) if done.returncode == 1 else problem
+
+
+def forget(repository: Repository, those: Sequence[str]) -> None:
+    """Take snapshots out, and what no other one needs: in a bucket with versions this only hides it.
+
+    Needs the repository for itself; locks of those that are dead are taken away first. Raises BackupError.
+    """
+    there = snapshots(repository)
+    gone = [snapshot for snapshot in those if snapshot in there]
+    if not gone:
+        return
+    for argv in (["unlock"], ["forget", "--prune", *gone]):
+        done = _run(repository, argv)
+        if done.returncode != 0:
+            raise _problem(repository, done, argv[0])
+
+
+def _must_have(repository: Repository, snapshot: str) -> None:
+    """Ask the store itself, which knows being away from being damaged; restic ends with 1 for both.
+
+    Raises DamageError, StoreError.
+    """
+    where = f"{repository.place.region}: snapshot {snapshot[:8]} of {repository.name}"
+    try:
+        data = Store(repository.place).get(f"restic/{repository.name}/snapshots/{snapshot}")
+    except AbsentError as error:
+        raise DamageError("missing", f"{where} is gone", _OTHER) from error
+    if hashlib.sha256(data).hexdigest() != snapshot:
+        raise DamageError("hash", f"{where}: the bytes are not those that were stored", _OTHER)
 
 
 def check(repository: Repository, share: str = "") -> None:

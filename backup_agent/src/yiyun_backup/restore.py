@@ -11,18 +11,19 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pymysql
 
-from yiyun_backup.errors import BackupError, DamageError, RefusedError
+from yiyun_backup.errors import BackupError, BadInputError, DamageError, RefusedError
 from yiyun_backup.files import write_whole
 from yiyun_backup.gtids import GtidSet
-from yiyun_backup.moment import Moment, must_reach, wanted
+from yiyun_backup.moment import MICRO, Moment, must_reach, wanted
 from yiyun_backup.relay import NAME as RELAY
 from yiyun_backup.relay import compose
 from yiyun_backup.repository import Repository, bring_back
-from yiyun_backup.server import Server, serving
+from yiyun_backup.server import Server, ServerError, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 MARK = ".yiyun-unfinished"
 STALLED_SECONDS = 60.0
 """An applier that got no further for so long has stopped."""
+ROOM = 1.1
+"""Times the base's size: what must be free."""
 DATA = "data"
 """Name of the base's folder in its snapshot."""
 
@@ -76,23 +79,15 @@ def restore(
     prepare(target, f"restore to {moment}")
     try:
         with _phase(done, way, "plan"):
-            held, segments = _plan(base, reader, way)
-            found = wanted(moment, segments, reader.log)
-            passed = (
-                GtidSet.parse(segments[found.upto - 1].held) | segments[found.upto - 1].set
-                if found.upto
-                else held
-            )
-            goal = must_reach(held, passed, found)
-            if moment.gtids is not None and (lacking := moment.gtids - goal):
-                raise DamageError("set", f"{len(lacking)} transaction(s) of the set are in no stored log")
+            _must_fit(base, target)
+            held, goal, needed = _plan(base, reader, moment, way)
+            done.warnings += [str(reader.broken)] if reader.broken else []
         with _phase(done, way, "base"):
             bring_back(
                 repository, snapshot, target, lambda share, _: way.progress("base", share), f":/{DATA}"
             )
             (target / "auto.cnf").unlink(missing_ok=True)
         with _phase(done, way, "log"):
-            needed = segments[: found.upto]
             _compose(target, reader, needed, goal - held)
         _give(target, way.user)
         with _phase(done, way, "apply"), serving(way.program, target, user=way.user) as server:
@@ -102,8 +97,10 @@ def restore(
             _must_equal(server, goal)
         for path in target.glob(f"{RELAY}.*"):
             path.unlink()
+    except pymysql.MySQLError as error:
+        raise ServerError(_failed(target, f"the restored server ended: {error}")) from error
     except BackupError as error:
-        write_whole(target / MARK, json.dumps({"failed": error.message}).encode())
+        _failed(target, error.message)
         raise
     done.segments, done.transactions, done.gtids = len(needed), len(goal - held), str(goal)
     (target / MARK).unlink()
@@ -124,11 +121,55 @@ def prepare(target: Path, what: str) -> None:
     write_whole(target / MARK, json.dumps({"unfinished": what}).encode())
 
 
-def _plan(base: Base, reader: Reader, way: Way) -> tuple[GtidSet, list[Segment]]:
+def _failed(target: Path, why: str) -> str:
+    """The mark says it, until the folder is used again."""
+    write_whole(target / MARK, json.dumps({"failed": why}).encode())
+    return why
+
+
+def _must_fit(base: Base, target: Path) -> None:
+    free = shutil.disk_usage(target).free
+    if free < base.bytes * ROOM:
+        text = f"{target} has {free >> 20} MiB free, the base alone needs {int(base.bytes * ROOM) >> 20}"
+        raise RefusedError(text, "make room, or name another folder")
+
+
+def _plan(base: Base, reader: Reader, moment: Moment, way: Way) -> tuple[GtidSet, GtidSet, list[Segment]]:
+    """What the base holds, the set to be reached, and the segments that lead there. Raises BackupError.
+
+    Behind a broken link nothing is read: what lies before it can be proven, the newest state cannot.
+    """
     held = GtidSet.parse(base.gtids)
     first = reader.start_for(held)
     _, segments = reader.chain(first, lambda n, of: way.progress("plan", n / of))
-    return held, segments
+    if reader.broken and moment.is_newest:
+        raise _broken(reader.broken, segments)
+    try:
+        goal, upto = _goal(held, segments, reader, moment)
+    except (DamageError, BadInputError) as error:
+        if reader.broken is None or (isinstance(error, DamageError) and error.check == "base"):
+            raise
+        raise _broken(reader.broken, segments) from error
+    return held, goal, segments[:upto]
+
+
+def _goal(held: GtidSet, segments: list[Segment], reader: Reader, moment: Moment) -> tuple[GtidSet, int]:
+    found = wanted(moment, segments, reader.log)
+    last = segments[found.upto - 1] if found.upto else None
+    passed = GtidSet.parse(last.held) | last.set if last else held
+    goal = must_reach(held, passed, found)
+    if moment.gtids is not None and (lacking := moment.gtids - goal):
+        raise DamageError("set", f"{len(lacking)} transaction(s) of the set are in no stored log")
+    return goal, found.upto
+
+
+def _broken(error: DamageError, segments: list[Segment]) -> DamageError:
+    """With the next best moment."""
+    hint = "another stream, or another region"
+    if segments:
+        until = datetime.fromtimestamp(max(int(s.last_us) for s in segments) / MICRO, UTC)
+        hint += f"; here the log can be trusted until {until.isoformat()}"
+    return DamageError(error.check, error.message, hint)
 
 
 def _compose(target: Path, reader: Reader, segments: list[Segment], gtids: GtidSet) -> None:

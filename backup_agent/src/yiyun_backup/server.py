@@ -62,15 +62,14 @@ class Server:
     def __init__(self, process: subprocess.Popen[bytes], socket: Path, password: str, log: Path) -> None:
         self._process, self._socket, self._password, self._log = process, socket, password, log
 
-    def connect(self, **more: Any) -> Any:
-        """A connection of its own account, which may do everything and leaves no trace in a log."""
+    def connect(self, user: str = ACCOUNT, password: str = "") -> Any:
+        """A connection; of its own account, which may do everything, when no other is named."""
         return pymysql.connect(
             unix_socket=str(self._socket),
-            user=ACCOUNT,
-            password=self._password,
+            user=user,
+            password=password or self._password,
             autocommit=True,
-            init_command="SET SESSION sql_log_bin = 0",
-            **more,
+            init_command="SET SESSION sql_log_bin = 0" if user == ACCOUNT else None,
         )
 
     def ask(self, *statements: str) -> list[tuple[Any, ...]]:
@@ -107,8 +106,12 @@ def serving(
         argv = [str(program), "--no-defaults", *(f"--{option}={value}" for option, value in wanted.items())]
         argv += ["--disable-log-bin"]
         argv += [f"--user={user or 'root'}"] if os.geteuid() == 0 else []
+        # A process that changes its user by itself would outlive us: the kernel forgets the signal then.
+        owner = ["--reuid", user, "--regid", user, "--init-groups"] if user and os.geteuid() == 0 else []
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["setpriv", *owner, "--pdeathsig", "KILL", *argv],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         server = Server(process, files.socket, files.password, files.log)
         try:
@@ -169,7 +172,7 @@ def _init(password: str) -> str:
             "SET GLOBAL read_only = OFF;",
             f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'localhost' IDENTIFIED BY '{password}';",
             f"ALTER USER '{ACCOUNT}'@'localhost' IDENTIFIED BY '{password}';",
-            f"GRANT ALL ON *.* TO '{ACCOUNT}'@'localhost';",
+            f"GRANT ALL ON *.* TO '{ACCOUNT}'@'localhost' WITH GRANT OPTION;",
             "",
         ]
     )

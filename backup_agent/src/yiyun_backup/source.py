@@ -15,7 +15,7 @@ from yiyun_backup.gtids import GtidSet
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 30.0
 
 
 class SourceError(BackupError):
@@ -68,7 +68,7 @@ def ask(source: Source) -> State:
     return State(uuid, version, *sets, first_log, state in {"ONLINE", "NONE", ""})
 
 
-def connect(source: Source) -> Any:
+def connect(source: Source, answer_seconds: float = ANSWER_SECONDS) -> Any:
     """A connection. Raises MySQLError, OSError."""
     tls: dict[str, Any] = {"ssl": {"ca": source.authority}} if source.authority else {}
     return pymysql.connect(
@@ -77,7 +77,7 @@ def connect(source: Source) -> Any:
         user=source.user,
         read_default_file=str(source.options),
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=30,
+        read_timeout=answer_seconds,
         autocommit=True,
         **tls,
     )
