@@ -7,24 +7,15 @@ from typing import Any
 
 import pytest
 from backup_kit import AT
+from test_catalogue import BASE as NEAR
 
 from yiyun_backup.bases import bases_in
-from yiyun_backup.catalogue import Base, Copied, Entry, Hold, Pruned, Snapshot
+from yiyun_backup.catalogue import Copied, Entry, Hold, Pruned, Snapshot
 from yiyun_backup.config import Keep
 from yiyun_backup.needs import needs_in
 
 KEEP = Keep(log=35, base=35, files=35)
-BASE = Base(
-    member="db-3",
-    source="u",
-    version="9.7.4",
-    lower_case_table_names=0,
-    gtids="",
-    tables=9,
-    bytes=1,
-    repository="mysql",
-    snapshots={"near": "ab12", "far": "cd34"},
-)
+BASE = NEAR.model_copy(update={"bytes": 1, "snapshots": {"near": "ab12", "far": "cd34"}})
 
 
 def files(service: str) -> Snapshot:

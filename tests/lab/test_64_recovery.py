@@ -58,7 +58,8 @@ def test_after_a_loss_of_power_the_group_forms_on_who_has_the_most(lab: Lab) -> 
     assert (again.code, again.json["changed"]) == (0, False)
 
 
-@pytest.mark.parametrize("frozen_first", [False, pytest.param(True, marks=long)])
+@long
+@pytest.mark.parametrize("frozen_first", [False, True])
 def test_a_majority_gone_for_good_is_given_up_only_when_it_is_named_and_shows_no_life(
     lab: Lab, frozen_first: bool
 ) -> None:

@@ -7,12 +7,11 @@ found, of what was checked: the result says how much that was.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
 from yiyun_backup.catalogue import Base, Copied, Mark, Pruned, Snapshot, must_reach
+from yiyun_backup.checked import Checked
 from yiyun_backup.checking_log import check_log
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
@@ -23,48 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from yiyun_backup.catalogue import Entry
+    from yiyun_backup.checked import Share
     from yiyun_backup.config import Config
     from yiyun_backup.store import Store
 
 SEEN = "seen.json"
-DAYS = 7
-"""In so many daily runs every byte is read once."""
-
-
-@dataclass
-class Checked:
-    """What was checked, and what is wrong."""
-
-    region: str
-    entries: int = 0
-    segments: int = 0
-    read_bytes: int = 0
-    repositories: list[str] = field(default_factory=list[str])
-    problems: list[str] = field(default_factory=list[str])
-
-    def found(self, error: BackupError) -> None:
-        """One more problem."""
-        self.problems.append(str(error))
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of the data is read in full today: 1 of 7, by the day; or all of it."""
-
-    part: int
-    of: int
-
-    @classmethod
-    def today(cls) -> Share:
-        """The part of this day."""
-        return cls(datetime.now(UTC).toordinal() % DAYS + 1, DAYS)
-
-    def takes(self, number: int) -> bool:
-        """Whether the object of that number is read."""
-        return number % self.of == self.part - 1
-
-    def __str__(self) -> str:
-        return f"{self.part}/{self.of}"
 
 
 def check(config: Config, region: str, share: Share, progress: Callable[[str, float], None]) -> Checked:

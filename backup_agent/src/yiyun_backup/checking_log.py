@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from yiyun_backup.checking import Checked, Share
+    from yiyun_backup.checked import Checked, Share
     from yiyun_backup.config import Config
     from yiyun_backup.store import Store
 

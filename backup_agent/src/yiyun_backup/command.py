@@ -26,6 +26,7 @@ from yiyun_backup import (
     sums,
 )
 from yiyun_backup.arguments import parser
+from yiyun_backup.checked import Share
 from yiyun_backup.config import Config, identities
 from yiyun_backup.errors import BackupError
 from yiyun_backup.journal import read_all
@@ -117,7 +118,7 @@ def _way(config: Config) -> Way:
 
 
 def _check(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    share = checking.Share(1, 1) if asked.all else checking.Share.today()
+    share = Share(1, 1) if asked.all else Share.today()
     return _good(checking.fields_of(checking.check(config, asked.region, share, _progress())))
 
 
