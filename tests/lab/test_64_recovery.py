@@ -21,7 +21,6 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from tests.lab.harness import Lab
 
-MEMBERS = ("db-1", "db-2", "db-3")
 KILLS = 3
 
 

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from yiyun_backup import repository
 from yiyun_backup.base import copy_member, entry_of
-from yiyun_backup.catalogue import Base, Entry, Pruned
+from yiyun_backup.catalogue import Base, Entry, removed_in
 from yiyun_backup.errors import BackupError, BadInputError, RefusedError
 from yiyun_backup.journal import read_all
 from yiyun_backup.restore import DATA
@@ -92,7 +92,7 @@ def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
 
 def bases_in(entries: Sequence[Entry]) -> list[Entry]:
     """Bases whose data was not removed, newest first. Pure."""
-    removed = {name for e in entries if isinstance(e.body, Pruned) for name in e.body.of}
+    removed = removed_in(entries)
     found = [e for e in entries if isinstance(e.body, Base) and e.id not in removed]
     return sorted(found, key=lambda e: e.ended, reverse=True)
 

@@ -143,6 +143,11 @@ class Entry(Document):
         return f"{self.writer}.{self.seq}"
 
 
+def removed_in(entries: Iterable[Entry]) -> frozenset[str]:
+    """Ids of entries whose data was removed. Pure."""
+    return frozenset(name for entry in entries if isinstance(entry.body, Pruned) for name in entry.body.of)
+
+
 def key_of(writer: str, seq: int) -> str:
     """Name of the entry's object; names sort as their numbers do."""
     return f"catalogue/{writer}/{seq:012d}"

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
-from yiyun_backup.catalogue import Base, Copied, Mark, Pruned, Snapshot, must_reach
+from yiyun_backup.catalogue import Base, Copied, Mark, Snapshot, must_reach, removed_in
 from yiyun_backup.checked import Checked
 from yiyun_backup.checking_log import check_log
 from yiyun_backup.errors import BackupError, DamageError
@@ -19,11 +19,12 @@ from yiyun_backup.journal import read_all
 from yiyun_backup.signed import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from yiyun_backup.catalogue import Entry
     from yiyun_backup.checked import Share
     from yiyun_backup.config import Config
+    from yiyun_backup.journal import Found
     from yiyun_backup.store import Store
 
 SEEN = "seen.json"
@@ -47,8 +48,8 @@ def check(config: Config, region: str, share: Share, progress: Callable[[str, fl
 
 def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
     """Every host's entries; and that none went missing since anybody saw them."""
-    entries, marks, problems = found = read_all(store, config.keys_of)
-    checked.problems += problems
+    found = read_all(store, config.keys_of)
+    checked.problems += found.problems
     seen = seen_marks(config)
     for other in config.regions:
         if other.name != store.name:
@@ -58,17 +59,23 @@ def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
                 checked.problems.append(f"not compared with the other region: {error}")
                 continue
             seen = newest(seen, there)
-    for writer, known in seen.items():
-        digests = {e.seq: digest(e) for e in entries.get(writer, [])}
-        try:
-            must_reach(writer, marks.get(writer, Mark()), known, digests, store.name)
-        except DamageError as error:
-            checked.found(error)
+    for error in short_of(seen, found, store.name):
+        checked.found(error)
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = {writer: [mark.seq, mark.digest] for writer, mark in newest(seen, marks).items()}
+    known = {writer: [mark.seq, mark.digest] for writer, mark in newest(seen, found.marks).items()}
     write_whole(config.state / SEEN, json.dumps(known).encode())
-    checked.entries = sum(map(len, entries.values()))
+    checked.entries = sum(map(len, found.entries.values()))
     return found.every()
+
+
+def short_of(known: Mapping[str, Mark], found: Found, where: str) -> Iterator[DamageError]:
+    """Each host's catalogue that has not come as far as is known, or has another history."""
+    for writer, mark in known.items():
+        digests = {e.seq: digest(e) for e in found.entries.get(writer, ())}
+        try:
+            must_reach(writer, found.marks.get(writer, Mark()), mark, digests, where)
+        except DamageError as error:
+            yield error
 
 
 def newest(one: Mapping[str, Mark], two: Mapping[str, Mark]) -> dict[str, Mark]:
@@ -113,7 +120,7 @@ def expected(entries: Sequence[Entry], repository: str, region: str) -> dict[str
         body = entry.body
         if isinstance(body, Copied) and body.region == region and body.of in of:
             found[body.of] = body.snapshot
-    removed = {name for e in entries if isinstance(e.body, Pruned) for name in e.body.of}
+    removed = removed_in(entries)
     return {entry: snapshot for entry, snapshot in found.items() if entry not in removed}
 
 

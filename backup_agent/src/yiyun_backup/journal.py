@@ -51,7 +51,7 @@ class Journal:
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(self.folder.with_suffix(".lock"), mode=0o600):
-            mark = self.mark()
+            before, mark = self._followed()
             entry = Entry(
                 estate=self.estate,
                 writer=self.writer,
@@ -62,7 +62,7 @@ class Journal:
                 body=body,
             )
             write_whole(self.folder / f"{entry.seq:012d}", signed.sign(entry, self.key))
-            told = json.dumps(summary(self.entries())).encode()
+            told = json.dumps(summary([*before, entry])).encode()
             write_whole(self.folder.with_name(SUMMARY), told, 0o644)
         return entry, self.send(stores, keep)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from yiyun_backup.catalogue import Base, Copied, Hold, Pruned, Snapshot
+from yiyun_backup.catalogue import Base, Copied, Hold, Snapshot, removed_in
 from yiyun_backup.errors import BackupError
 from yiyun_backup.gtids import GtidSet
 
@@ -44,7 +44,7 @@ def needs_in(
     in a region stands for nothing there.
     """
     every = [entry for them in entries.values() for entry in them]
-    removed = {name for e in every if isinstance(e.body, Pruned) for name in e.body.of}
+    removed = removed_in(every)
     copied = {(e.body.of, e.body.region) for e in every if isinstance(e.body, Copied)}
     held = holds_in(entries)
     lines: dict[tuple[str, ...], list[Entry]] = {}

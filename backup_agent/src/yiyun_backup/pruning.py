@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
 from yiyun_backup.bases import REPOSITORY, alone
-from yiyun_backup.catalogue import Base, Mark, Pruned, Snapshot, must_reach
-from yiyun_backup.checking import expected, newest, seen_marks
+from yiyun_backup.catalogue import Base, Pruned, Snapshot
+from yiyun_backup.checking import expected, newest, seen_marks, short_of
 from yiyun_backup.errors import BackupError, DamageError, RefusedError
 from yiyun_backup.journal import read_all
 from yiyun_backup.needs import first_needed, needs_in
 from yiyun_backup.reading import Reader, streams
-from yiyun_backup.signed import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,12 +78,8 @@ def _agreed(config: Config) -> Found:
     for store, found in zip(stores, regions, strict=True):
         if found.problems:
             raise RefusedError(f"the catalogue is not whole: {found.problems[0]}", hint)
-        for writer, mark in known.items():
-            digests = {e.seq: digest(e) for e in found.entries.get(writer, ())}
-            try:
-                must_reach(writer, found.marks.get(writer, Mark()), mark, digests, store.name)
-            except DamageError as error:
-                raise RefusedError(error.message, hint) from error
+        for error in short_of(known, found, store.name):
+            raise RefusedError(error.message, hint) from error
     return regions[0]
 
 

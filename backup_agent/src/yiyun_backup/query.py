@@ -47,7 +47,7 @@ def ask_then(
         "moment": done.moment,
         "base": done.base,
         "region": done.region,
-        "phases": [{"name": n, "seconds": s} for n, s in done.phases],
+        "phases": done.phases_told(),
         "columns": names,
         "rows": rows,
         "cut_off": more,

@@ -138,4 +138,4 @@ def _one(
 
 def fields_of(done: Restored) -> dict[str, Any]:
     """As JSON."""
-    return asdict(done) | {"phases": [{"name": n, "seconds": s} for n, s in done.phases]}
+    return asdict(done) | {"phases": done.phases_told()}

@@ -88,7 +88,7 @@ def fields_of(done: Rehearsed) -> dict[str, Any]:
         "id": done.entry.id,
         **done.body.model_dump(mode="json", exclude={"kind"}),
         "transactions": restored.transactions if restored else 0,
-        "phases": [{"name": n, "seconds": s} for n, s in restored.phases] if restored else [],
+        "phases": restored.phases_told() if restored else [],
         "problems": done.problems,
         "warnings": restored.warnings if restored else [],
     }

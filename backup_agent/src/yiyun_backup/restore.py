@@ -57,6 +57,10 @@ class Restored:
     """What was tried before, and why it would not do."""
     phases: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
 
+    def phases_told(self) -> list[dict[str, Any]]:
+        """The phases as JSON."""
+        return [{"name": name, "seconds": seconds} for name, seconds in self.phases]
+
 
 @dataclass(frozen=True)
 class Way:
