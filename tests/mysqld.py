@@ -1,7 +1,8 @@
 """The lab hosts' own MySQL server and router, unpacked from the bundle, for tests without a lab.
 
-`python -m tests.mysqld [mysqld|haproxy]` prints the path of a program that runs on this machine whatever its
-Debian is: it brings its own loader and libraries, those of the hosts' image and of the bundle.
+`python -m tests.mysqld PROGRAM` (mysqld, haproxy, mysqlbinlog, mysqldump, restic) prints the path of one that
+runs on this machine whatever its Debian is: it brings its own loader and libraries, of the hosts' image and
+the bundle.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
     from infra.bundle.model import Bundle
     from infra.drivers.lab.commands import Progress
 
-ROLES = frozenset({"mysql", "db_router"})
+ROLES = frozenset({"mysql", "db_router", "backup"})
 """Whose packages are unpacked."""
 BASE = "--basedir={0}/usr --lc-messages-dir={0}/usr/share/mysql"
-PROGRAMS = {"mysqld": BASE, "haproxy": ""}
-"""Program → what it must be told, with the folder it was unpacked to."""
+PROGRAMS = {
+    "mysqld": ("usr/sbin", BASE),
+    "haproxy": ("usr/sbin", ""),
+    "mysqlbinlog": ("usr/bin", ""),
+    "mysqldump": ("usr/bin", ""),
+    "restic": ("usr/bin", ""),
+}
+"""Program → where it is, and what it must be told, with the folder it was unpacked to."""
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 
@@ -58,7 +65,8 @@ def _unpack(bundle: Bundle, root: Path) -> None:
 def _script(name: str, root: Path, image: Path) -> str:
     libraries = f"{root / LIBRARIES}:{image / LIBRARIES}"
     loader = next(p for p in (root / LOADER, image / LOADER) if p.exists())
-    program, told = root / "usr/sbin" / name, PROGRAMS[name].format(root)
+    place, told = PROGRAMS[name]
+    program, told = root / place / name, told.format(root)
     return (
         "#!/bin/sh\n# The caller's first options (--no-defaults) must stay first.\n"
         f'exec {loader} --library-path {libraries} {program} "$@" {told}\n'

@@ -1,7 +1,7 @@
 """A real MySQL server with a workload of transfers, and an agent's configuration for it.
 
-`YIYUN_TEST_MYSQLD`, `YIYUN_TEST_BINLOG`, `YIYUN_TEST_RESTIC` and `YIYUN_TEST_S3` name the programs; without
-them the tests that need them skip.
+`YIYUN_TEST_MYSQLD`, `YIYUN_TEST_BINLOG` (mysqlbinlog), `YIYUN_TEST_DUMP` (mysqldump), `YIYUN_TEST_RESTIC` and
+`YIYUN_TEST_S3` name the programs; without them the tests that need them skip.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from store_kit import Region
 
-PROGRAMS = ("MYSQLD", "BINLOG", "RESTIC", "S3")
+PROGRAMS = ("MYSQLD", "BINLOG", "DUMP", "RESTIC", "S3")
 PASSWORD = "bed-0123456789"
 SECONDS = 60
 ACCOUNTS, TOTAL = 20, 20_000
@@ -41,9 +41,10 @@ STATEMENTS = (
 RIGHTS = "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN, PROCESS, SELECT, RELOAD"
 
 
-def lacking() -> str:
-    """What is not named, for the reason of a skip."""
-    return ", ".join(f"YIYUN_TEST_{name}" for name in PROGRAMS if not os.environ.get(f"YIYUN_TEST_{name}"))
+def lacking(*programs: str) -> str:
+    """What is not named, of those that are needed or of all, for the reason of a skip."""
+    wanted = programs or PROGRAMS
+    return ", ".join(f"YIYUN_TEST_{name}" for name in wanted if not os.environ.get(f"YIYUN_TEST_{name}"))
 
 
 def program(name: str) -> str:
@@ -209,7 +210,7 @@ class Agent:
             "[mysql]",
             f'members = [{{name = "{host}", host = "127.0.0.1", port = {self.server.port}}}]',
             f'options = "{f}/mysql.cnf"',
-            f'program = "{program("MYSQLD")}"',
+            f'program = "{os.environ.get("YIYUN_TEST_MYSQLD", "/none")}"',
             'owner = ""',
             f'staging = "{f}/staging"',
         ]
@@ -239,8 +240,9 @@ class Agent:
         tools = self.folder / "bin"
         if not tools.exists():
             tools.mkdir()
-            (tools / "mysqlbinlog").symlink_to(program("BINLOG"))
-            (tools / "restic").symlink_to(program("RESTIC"))
+            for name, named in (("mysqlbinlog", "BINLOG"), ("mysqldump", "DUMP"), ("restic", "RESTIC")):
+                if not lacking(named):
+                    (tools / name).symlink_to(program(named))
         return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
 
     def argv(self, *words: str) -> list[str]:

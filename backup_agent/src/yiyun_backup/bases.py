@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from yiyun_backup import repository
 from yiyun_backup.base import copy_member, entry_of
-from yiyun_backup.catalogue import Base, Entry, removed_in
+from yiyun_backup.catalogue import Base, Entry, removed_in, with_copies
 from yiyun_backup.errors import BackupError, BadInputError, RefusedError
 from yiyun_backup.journal import read_all
 from yiyun_backup.restore import DATA
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from yiyun_backup.config import Config
+    from yiyun_backup.progress import Progress
 
 REPOSITORY = "mysql"
 
@@ -62,25 +63,31 @@ def everywhere(
     for region in config.regions[1:]:
         progress(f"copy to {region.name}", 0.0)
         try:
-            far = config.repository(near.name, region.name)
-            snapshots[region.name] = repository.copy(near, far, snapshot)
+            snapshots[region.name] = copy_to(config, near, region.name, snapshot)
         except BackupError as error:
             problems.append(str(error))
     return snapshots, problems
 
 
-def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
+def copy_to(config: Config, near: repository.Repository, region: str, snapshot: str) -> str:
+    """Copy a snapshot to a region that answers. Returns its id there. Raises BackupError."""
+    config.store(region).must_answer()
+    return repository.copy(near, config.repository(near.name, region), snapshot)
+
+
+def take_base(config: Config, progress: Progress) -> Done:
     """Take a base of this host's member. Raises BackupError; nothing is in the catalogue then."""
     began = datetime.now(UTC)
     own = config.sources()[0]
     staging = config.mysql.staging
     with alone(config, "a base"):
+        config.store().must_answer()
         copied = copy_member(own, staging, config.mysql.program, config.mysql.owner, progress)
         try:
             near = config.repository(REPOSITORY)
             repository.ensure(near)
             saved = repository.save(
-                near, [DATA], ["base"], lambda share, _: progress("save", share), folder=staging
+                near, [DATA], ["base"], lambda share, done: progress("save", share, done), folder=staging
             )
             snapshots, problems = everywhere(config, near, saved.snapshot, progress)
         finally:
@@ -93,7 +100,7 @@ def take_base(config: Config, progress: Callable[[str, float], None]) -> Done:
 def bases_in(entries: Sequence[Entry]) -> list[Entry]:
     """Bases whose data was not removed, newest first. Pure."""
     removed = removed_in(entries)
-    found = [e for e in entries if isinstance(e.body, Base) and e.id not in removed]
+    found = [e for e in with_copies(entries) if isinstance(e.body, Base) and e.id not in removed]
     return sorted(found, key=lambda e: e.ended, reverse=True)
 
 

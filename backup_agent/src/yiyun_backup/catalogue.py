@@ -16,7 +16,7 @@ from yiyun_backup.errors import DamageError
 from yiyun_backup.signed import Document, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class Base(Document):
@@ -58,15 +58,26 @@ class Copied(Document):
 
 
 class Objects(Document):
-    """The objects of a bucket at one moment, each by version, size and hash, as one list."""
+    """A bucket's copy beside its original. `lacking`: of what the original had for a while already."""
 
     kind: Literal["objects"] = "objects"
-    bucket: str
+    service: str
+    """The copy's bucket."""
     copy_of: str
     count: int
     bytes: int
-    list_sha256: str
-    list_key: str
+    lacking: int
+
+
+class Deposit(Document):
+    """Bytes that were brought from outside and are kept as one object: what made them encrypted them."""
+
+    kind: Literal["deposit"] = "deposit"
+    service: str
+    key: str
+    sha256: str
+    bytes: int
+    regions: tuple[str, ...]
 
 
 class TableSum(Document):
@@ -103,6 +114,21 @@ class Tested(Document):
     problem: str = ""
 
 
+class ReadBack(Document):
+    """A look at what a region has: catalogue and chains whole, and a share of all data read and compared."""
+
+    kind: Literal["read-back"] = "read-back"
+    region: str
+    part: int
+    of: int
+    """Which share of the data: 3 of 7; 1 of 1 is all of it."""
+    segments: int
+    read_bytes: int
+    """Of the log; repositories are read by restic."""
+    repositories: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
 class Hold(Document):
     """A legal hold, laid on or taken off."""
 
@@ -121,7 +147,8 @@ class Pruned(Document):
 
 
 Body = Annotated[
-    Base | Snapshot | Copied | Objects | Summed | Tested | Hold | Pruned, Field(discriminator="kind")
+    Base | Snapshot | Copied | Objects | Deposit | Summed | Tested | ReadBack | Hold | Pruned,
+    Field(discriminator="kind"),
 ]
 
 
@@ -146,6 +173,23 @@ class Entry(Document):
 def removed_in(entries: Iterable[Entry]) -> frozenset[str]:
     """Ids of entries whose data was removed. Pure."""
     return frozenset(name for entry in entries if isinstance(entry.body, Pruned) for name in entry.body.of)
+
+
+def with_copies(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, each snapshot with the regions that it reached later as well. Pure."""
+    late: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if isinstance(body := entry.body, Copied):
+            late.setdefault(body.of, {})[body.region] = body.snapshot
+    return [_everywhere(entry, late.get(entry.id, {})) for entry in entries]
+
+
+def _everywhere(entry: Entry, late: dict[str, str]) -> Entry:
+    body = entry.body
+    if not late or not isinstance(body, Base | Snapshot):
+        return entry
+    whole = body.model_copy(update={"snapshots": {**body.snapshots, **late}})
+    return entry.model_copy(update={"body": whole})
 
 
 def key_of(writer: str, seq: int) -> str:

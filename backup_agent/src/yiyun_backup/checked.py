@@ -22,6 +22,8 @@ class Checked:
     segments: int = 0
     read_bytes: int = 0
     repositories: list[str] = field(default_factory=list[str])
+    elsewhere: list[str] = field(default_factory=list[str])
+    """Repositories that were not looked into."""
     problems: list[str] = field(default_factory=list[str])
 
     def found(self, error: BackupError) -> None:

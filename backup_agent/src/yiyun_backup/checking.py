@@ -7,10 +7,13 @@ found, of what was checked: the result says how much that was.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from yiyun_backup import deposits
 from yiyun_backup import repository as restic
-from yiyun_backup.catalogue import Base, Copied, Mark, Snapshot, must_reach, removed_in
+from yiyun_backup.bases import REPOSITORY
+from yiyun_backup.catalogue import Base, Mark, ReadBack, Snapshot, must_reach, removed_in, with_copies
 from yiyun_backup.checked import Checked
 from yiyun_backup.checking_log import check_log
 from yiyun_backup.errors import BackupError, DamageError
@@ -20,6 +23,7 @@ from yiyun_backup.signed import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from yiyun_backup.catalogue import Entry
     from yiyun_backup.checked import Share
@@ -30,20 +34,47 @@ if TYPE_CHECKING:
 SEEN = "seen.json"
 
 
-def check(config: Config, region: str, share: Share, progress: Callable[[str, float], None]) -> Checked:
-    """Check a region's catalogue, chains and repositories. Raises StoreError when it cannot be asked."""
+def check(
+    config: Config, region: str, share: Share, progress: Callable[[str, float], None], *, own: bool = False
+) -> Checked:
+    """Check a region's catalogue, chains and repositories. Raises StoreError when it cannot be asked.
+
+    `own`: only the repository of this host's files. Others are `elsewhere`: each host has the password
+    of its own.
+    """
     store = config.store(region)
     checked = Checked(store.name)
     progress("catalogue", 0.0)
     entries = _catalogue(config, store, checked)
-    check_log(config, store, share, checked, progress)
+    if not own:
+        checked.problems += deposits.damaged(store, entries)
+        check_log(config, store, share, checked, progress)
+    here = {config.host} if own or config.mysql_password is None else {config.host, REPOSITORY}
     for name in sorted({b.repository for e in entries if isinstance(b := e.body, Base | Snapshot)}):
+        if name not in here:
+            checked.elsewhere.append(name)
+            continue
         progress(f"repository {name}", 0.0)
         try:
             _repository(config, store, name, share, entries, checked)
         except BackupError as error:
             checked.found(error)
     return checked
+
+
+def note(config: Config, share: Share, checked: Checked, began: datetime) -> list[str]:
+    """Write into the catalogue what was looked at. Returns what went wrong with that, in sentences."""
+    body = ReadBack(
+        region=checked.region,
+        part=share.part,
+        of=share.of,
+        segments=checked.segments,
+        read_bytes=checked.read_bytes,
+        repositories=tuple(checked.repositories),
+        problems=tuple(problem[:500] for problem in checked.problems[:20]),
+    )
+    keep = timedelta(days=config.keep.catalogue)
+    return config.journal.add(body, began, config.stores(), keep)[1]
 
 
 def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
@@ -110,18 +141,13 @@ def _repository(
 
 def expected(entries: Sequence[Entry], repository: str, region: str) -> dict[str, str]:
     """Entry → snapshot that a region's repository must have: later copies too, what was pruned not. Pure."""
-    found: dict[str, str] = {}
-    for entry in entries:
-        body = entry.body
-        if isinstance(body, Base | Snapshot) and body.repository == repository and region in body.snapshots:
-            found[entry.id] = body.snapshots[region]
-    of = {e.id for e in entries if isinstance(b := e.body, Base | Snapshot) and b.repository == repository}
-    for entry in entries:
-        body = entry.body
-        if isinstance(body, Copied) and body.region == region and body.of in of:
-            found[body.of] = body.snapshot
     removed = removed_in(entries)
-    return {entry: snapshot for entry, snapshot in found.items() if entry not in removed}
+    return {
+        entry.id: body.snapshots[region]
+        for entry in with_copies(entries)
+        if isinstance(body := entry.body, Base | Snapshot)
+        if body.repository == repository and region in body.snapshots and entry.id not in removed
+    }
 
 
 def fields_of(checked: Checked) -> dict[str, Any]:

@@ -1,22 +1,28 @@
-"""`yiyun-backup`: stream, base, sum, save, list, restore, query, rehearse, check, keep, hold, prune,
-journal, try-to-remove, status, version.
+"""`yiyun-backup`: stream, base, sum, save, deposit, fetch, list, restore, query, table, object,
+rehearse, check, copy, care, keep, hold, prune, journal, try-to-remove, status, version.
 
 Results on standard output, progress on standard error. Exit codes: 0 fine, 1 failed, 3 refused, 4 bad input.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
-import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import (
     bases,
+    care,
     checking,
+    copying,
+    deposits,
     holding,
     keeping,
+    listing,
+    objects,
     pruning,
     query,
     recover,
@@ -24,20 +30,20 @@ from yiyun_backup import (
     saving,
     serve,
     sums,
+    table,
 )
 from yiyun_backup.arguments import parser
 from yiyun_backup.checked import Share
-from yiyun_backup.config import Config, identities
+from yiyun_backup.config import Config, brought, identities
 from yiyun_backup.errors import BackupError
-from yiyun_backup.journal import read_all
+from yiyun_backup.files import write_whole
 from yiyun_backup.moment import Moment
+from yiyun_backup.progress import Lines
 from yiyun_backup.restore import Way
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-
-TELL_SECONDS = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{version('yiyun-backup')}\n")
         return 0
     try:
-        result = VERBS[asked.verb](Config.read(asked.config), asked)
+        config = Config.read(asked.config).rewound(getattr(asked, "as_of", None))
+        result = VERBS[asked.verb](config, asked)
     except BackupError as error:
         told = {"code": error.code, "message": error.message, "hint": error.hint}
         sys.stdout.write(json.dumps({"ok": False, "error": told}) + "\n")
@@ -68,22 +75,29 @@ def _base(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
     hours = asked.unless_newer_than
     if hours and (there := bases.newest_within(config, hours)):
         return {"id": there.id, "taken": False}
-    return {"taken": True} | bases.fields_of(bases.take_base(config, _progress()))
+    return {"taken": True} | bases.fields_of(bases.take_base(config, Lines()))
 
 
 def _save(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    return _good(saving.fields_of(*saving.save_items(config, _progress(), asked.service)))
+    return _good(saving.fields_of(*saving.save_items(config, Lines(), asked.service)))
 
 
 def _list(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    store = config.store(asked.region)
-    found = read_all(store, config.keys_of)
-    every = sorted(found.every(), key=lambda e: e.ended)
-    return {
-        "region": store.name,
-        "entries": [{"id": e.id, **e.model_dump(mode="json", exclude={"prev"})} for e in every],
-        "problems": found.problems,
-    }
+    return listing.listing(config, asked.region)
+
+
+def _deposit(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    data = sys.stdin.buffer.read(deposits.MOST_BYTES + 1)
+    return _good(deposits.deposit(config, asked.name, data))
+
+
+def _fetch(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    entry, data = deposits.fetch(config, asked.region, asked.name)
+    told = {"id": entry.id, "ended": entry.ended.isoformat(), "bytes": len(data)}
+    if asked.to is None:
+        return told | {"data": base64.b64encode(data).decode()}
+    write_whole(asked.to, data)
+    return told
 
 
 def _restore(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
@@ -94,7 +108,7 @@ def _restore(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sum(config: Config, _: argparse.Namespace) -> dict[str, Any]:
-    entry, problems = sums.take_sums(config, _progress())
+    entry, problems = sums.take_sums(config, Lines())
     body = entry.model_dump(mode="json")["body"]
     return _good({"id": entry.id, **body, "problems": problems})
 
@@ -102,6 +116,17 @@ def _sum(config: Config, _: argparse.Namespace) -> dict[str, Any]:
 def _query(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
     opened_by, way = identities(asked.identity), _way(config)
     return query.ask_then(config, asked.region, _moment(asked), asked.folder, opened_by, way, asked.statement)
+
+
+def _table(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    opened_by, way = identities(asked.identity), _way(config)
+    return table.dump_then(
+        config, asked.region, _moment(asked), asked.folder, opened_by, way, asked.table, asked.to
+    )
+
+
+def _object(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    return objects.bring_back(config, asked.bucket, asked.key, asked.at, asked.to)
 
 
 def _rehearse(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
@@ -114,16 +139,28 @@ def _moment(asked: argparse.Namespace) -> Moment:
 
 
 def _way(config: Config) -> Way:
-    return Way(config.mysql.program, config.mysql.owner, _progress())
+    mysql = config.mysql
+    return Way(mysql.program, mysql.owner, Lines(), mysql.buffer_pool_mib)
 
 
 def _check(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    share = Share(1, 1) if asked.all else Share.today()
-    return _good(checking.fields_of(checking.check(config, asked.region, share, _progress())))
+    share, began = Share(1, 1) if asked.all else Share.today(), datetime.now(UTC)
+    checked = checking.check(config, asked.region, share, Lines(), own=asked.own)
+    if asked.note:
+        checked.problems += checking.note(config, share, checked, began)
+    return _good(checking.fields_of(checked))
+
+
+def _copy(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    return _good(copying.fields_of(copying.copy_missing(config, Lines())))
+
+
+def _care(config: Config, _: argparse.Namespace) -> dict[str, Any]:
+    return _good(care.care(config, Lines()))
 
 
 def _keep(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    return _good(keeping.fields_of(keeping.keep(config, asked.region, _progress())))
+    return _good(keeping.fields_of(keeping.keep(config, asked.region, Lines())))
 
 
 def _hold(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
@@ -132,8 +169,9 @@ def _hold(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prune(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
-    with_more = config.as_account(asked.account, asked.secret)
-    return _good(pruning.fields_of(pruning.prune(with_more, _progress(), dry_run=asked.dry_run)))
+    with brought(config, asked.secret) as secret:
+        with_more = config.as_account(asked.account, secret)
+        return _good(pruning.fields_of(pruning.prune(with_more, Lines(), dry_run=asked.dry_run)))
 
 
 def _journal(config: Config, _: argparse.Namespace) -> dict[str, Any]:
@@ -171,11 +209,17 @@ VERBS: dict[str, Callable[[Config, argparse.Namespace], dict[str, Any] | None]] 
     "base": _base,
     "sum": _sum,
     "save": _save,
+    "deposit": _deposit,
+    "fetch": _fetch,
     "list": _list,
     "restore": _restore,
     "query": _query,
+    "table": _table,
+    "object": _object,
     "rehearse": _rehearse,
     "check": _check,
+    "copy": _copy,
+    "care": _care,
     "journal": _journal,
     "try-to-remove": _try_to_remove,
     "keep": _keep,
@@ -183,21 +227,6 @@ VERBS: dict[str, Callable[[Config, argparse.Namespace], dict[str, Any] | None]] 
     "prune": _prune,
     "status": _status,
 }
-
-
-def _progress() -> Callable[[str, float], None]:
-    """A line whenever the step changes, and each second what share of it is done."""
-    last, told = "", 0.0
-
-    def progress(step: str, share: float) -> None:
-        nonlocal last, told
-        now = time.monotonic()
-        if step != last or now - told >= TELL_SECONDS:
-            last, told = step, now
-            sys.stderr.write(f"{step} {share:.0%}\n")
-            sys.stderr.flush()
-
-    return progress
 
 
 if __name__ == "__main__":

@@ -5,7 +5,12 @@ Secrets are files of their own. A host has whom to encrypt to, never what opens 
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import tomllib
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime  # noqa: TC003  pydantic reads it
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +28,7 @@ from yiyun_backup.source import Source
 from yiyun_backup.store import Place, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
 DEFAULT = Path("/etc/yiyun-backup/backup.toml")
 
@@ -40,6 +45,18 @@ class Region(_Model):
     bucket: str
     account: str
     secret: Path
+    upload_kib: int = Field(default=0, ge=0)
+    """KiB a second that a copy may send there; 0: as much as goes. The log is not held back."""
+
+
+class Bucket(_Model):
+    """A bucket of the estate whose versions are its backup: the original, or its copy in another region."""
+
+    name: str
+    region: str
+    account: str
+    secret: Path
+    copy_of: str = ""
 
 
 class Member(_Model):
@@ -61,6 +78,8 @@ class Mysql(_Model):
     owner: str = "mysql"
     staging: Path = Path("/data/backup")
     outbox_mib: int = 2048
+    buffer_pool_mib: int = Field(default=128, ge=16)
+    """Of the server that a restore runs."""
 
 
 class Item(_Model):
@@ -103,6 +122,12 @@ class Config(_Model):
     run: Path = Path("/run/yiyun-backup")
     keep: Keep = Keep()
     items: tuple[Item, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
+    """Originals and copies that this host may read."""
+    as_of: datetime | None = None
+    """Read every store as it was then; told for one run, never in the file."""
+    cares: bool = False
+    """Whether this host extends and reads back what every host stored, not its own alone."""
     mysql: Mysql = Mysql()
 
     @classmethod
@@ -122,7 +147,14 @@ class Config(_Model):
         for found in self.regions:
             if region in {"", found.name}:
                 return Place(
-                    found.name, found.endpoint, found.bucket, found.account, found.secret, self.authority
+                    found.name,
+                    found.endpoint,
+                    found.bucket,
+                    found.account,
+                    found.secret,
+                    self.authority,
+                    found.upload_kib,
+                    self.as_of,
                 )
         names = ", ".join(r.name for r in self.regions)
         raise BadInputError(f"no region {region}", hint=f"one of {names}")
@@ -132,6 +164,10 @@ class Config(_Model):
         regions = tuple(r.model_copy(update={"account": account, "secret": secret}) for r in self.regions)
         return self.model_copy(update={"regions": regions})
 
+    def rewound(self, at: datetime | None) -> Config:
+        """The same, with every store read as it was at a time."""
+        return self.model_copy(update={"as_of": at}) if at else self
+
     def store(self, region: str = "") -> Store:
         """The store of a region."""
         return Store(self.place(region))
@@ -139,6 +175,16 @@ class Config(_Model):
     def stores(self) -> list[Store]:
         """The stores of all regions, the near one first."""
         return [self.store(region.name) for region in self.regions]
+
+    def bucket(self, name: str) -> Store:
+        """A bucket of the estate. Raises BadInputError, naming those there are."""
+        for found in self.buckets:
+            if found.name == name:
+                place = self.place(found.region)
+                more = {"bucket": found.name, "account": found.account, "secret_file": found.secret}
+                return Store(replace(place, **more))
+        names = ", ".join(b.name for b in self.buckets)
+        raise BadInputError(f"no bucket {name} is read from here", f"there are: {names or 'none'}")
 
     def repository(self, name: str, region: str = "") -> Repository:
         """A repository of a region: the host's own, or the database's (`mysql`)."""
@@ -189,6 +235,19 @@ class Config(_Model):
         """Where the stream may come from, the host's own member first."""
         m = self.mysql
         return [Source(one.name, one.host, one.port, m.options, m.user, m.authority) for one in m.members]
+
+
+@contextmanager
+def brought(config: Config, path: Path) -> Generator[Path]:
+    """The file of a secret that came for one run; `-`: from standard input, and gone afterwards."""
+    if str(path) != "-":
+        yield path
+        return
+    config.run.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=config.run, prefix="brought-") as file:  # nobody else's to read
+        file.write(sys.stdin.read())
+        file.flush()
+        yield Path(file.name)
 
 
 def identities(path: Path) -> list[x25519.Identity]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 
 from yiyun_backup import signed
-from yiyun_backup.catalogue import Body, Entry, Mark, follow, key_of
+from yiyun_backup.catalogue import Body, Entry, Mark, ReadBack, follow, key_of, with_copies
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
 from yiyun_backup.signed import Opened
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary.json"
 """Beside the catalogue's folder, for whoever looks at the host: what `summary` says."""
-NO_BACKUPS = frozenset({"copied", "hold", "pruned"})
+NO_BACKUPS = frozenset({"copied", "hold"})
 LONGEST_ENTRY = 1 << 20
 AT_ONCE = 8
 
@@ -114,18 +114,26 @@ class Journal:
 
 
 def summary(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """The newest of each kind, or kind and service: what was saved, read and restored last. Pure."""
+    """The newest of each kind, of each service and region: saved, read back, restored, pruned last.
+
+    And the first entry of all. Pure.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for entry in entries:
+    if entries:
+        found["first"] = {"id": entries[0].id, "ended_s": int(entries[0].ended.timestamp())}
+    for entry in with_copies(entries):
         body = entry.body.model_dump(mode="json")
-        name = f"{body['kind']} {body['service']}" if "service" in body else str(body["kind"])
+        of_what = body.get("service") or (body["region"] if isinstance(entry.body, ReadBack) else "")
+        name = f"{body['kind']} {of_what}".strip()
         if name in NO_BACKUPS:
             continue
-        body.pop("tables", None)  # of a reading: each with its checksum
+        for long in ("tables", "of") if name in {"summed", "pruned"} else ():
+            body.pop(long, None)  # each table with its checksum; each entry that was removed
         found[name] = {
             "id": entry.id,
             "began": entry.began.isoformat(),
             "ended": entry.ended.isoformat(),
+            "ended_s": int(entry.ended.timestamp()),
         } | body
     return found
 

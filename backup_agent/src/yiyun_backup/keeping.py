@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from yiyun_backup import deposits
 from yiyun_backup.bases import bases_in
 from yiyun_backup.errors import BackupError
 from yiyun_backup.journal import read_all
@@ -69,6 +70,8 @@ def needed(config: Config, store: Store) -> Iterator[tuple[str, timedelta]]:
         yield item.key, timedelta(days=days.catalogue)
     found = read_all(store, config.keys_of)
     needs = needs_in(found.entries, days, datetime.now(UTC), [store.name])
+    for key in deposits.needed(store, found.every()):
+        yield key, timedelta(days=days.catalogue)
     # A hold may be in an entry that cannot be read: then nothing counts as over.
     bases = bases_in(found.every()) if found.problems else needs.bases
     for stream in streams(store) if bases else ():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from yiyun_backup.catalogue import Base, Copied, Hold, Snapshot, removed_in
+from yiyun_backup.catalogue import Base, Hold, Snapshot, removed_in, with_copies
 from yiyun_backup.errors import BackupError
 from yiyun_backup.gtids import GtidSet
 
@@ -43,9 +43,8 @@ def needs_in(
     from before it. Of files the newest snapshot of each service stays, however old. One that did not arrive
     in a region stands for nothing there.
     """
-    every = [entry for them in entries.values() for entry in them]
+    every = with_copies([entry for them in entries.values() for entry in them])
     removed = removed_in(every)
-    copied = {(e.body.of, e.body.region) for e in every if isinstance(e.body, Copied)}
     held = holds_in(entries)
     lines: dict[tuple[str, ...], list[Entry]] = {}
     for entry in every:
@@ -56,7 +55,7 @@ def needs_in(
     for line, them in lines.items():
         them.sort(key=lambda e: e.ended)
         since = now - timedelta(days=max(keep.base, keep.log) if line == BASES else keep.files)
-        whole = [e for e in them if all(_is_in(e, region, copied) for region in regions)]
+        whole = [e for e in them if all(region in _regions_of(e) for region in regions)]
         old = [e for e in whole if e.ended < since]
         stands = old[-1:] if line == BASES or len(old) == len(whole) else whole[-1:]
         for entry in them:
@@ -65,9 +64,8 @@ def needs_in(
     return Needs(tuple(kept), tuple(over), held)
 
 
-def _is_in(entry: Entry, region: str, copied: Collection[tuple[str, str]]) -> bool:
-    at_once = entry.body.snapshots if isinstance(entry.body, Base | Snapshot) else {}
-    return region in at_once or (entry.id, region) in copied
+def _regions_of(entry: Entry) -> Collection[str]:
+    return entry.body.snapshots if isinstance(entry.body, Base | Snapshot) else ()
 
 
 BASES = ("base",)

@@ -10,7 +10,7 @@ import pymysql
 
 from yiyun_backup.errors import BadInputError
 from yiyun_backup.recover import recover
-from yiyun_backup.server import Server, ServerError, serving
+from yiyun_backup.server import Server, ServerError
 from yiyun_backup.throwaway import target_in
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def ask_then(
     """Restore, ask, remove. Raises BadInputError for a statement that the server refuses, BackupError."""
     with target_in(folder) as target:
         done = recover(config, region, moment, target, opened_by, way)
-        with serving(way.program, target, user=way.user) as server:
+        with way.serving(target) as server:
             names, rows, more = _read(server, statement)
     return {
         "moment": done.moment,

@@ -19,7 +19,6 @@ from yiyun_backup.errors import BackupError
 from yiyun_backup.gtids import GtidSet
 from yiyun_backup.moment import Moment
 from yiyun_backup.recover import recover
-from yiyun_backup.server import serving
 from yiyun_backup.sums import newest_sums
 from yiyun_backup.throwaway import target_in
 
@@ -63,7 +62,7 @@ def rehearse(
         try:
             moment = Moment(gtids=GtidSet.parse(wanted.body.gtids))
             restored = recover(config, region, moment, target, opened_by, way)
-            with serving(way.program, target, user=way.user) as server:
+            with way.serving(target) as server:
                 held = compare.tables(server.connect, lambda table: way.progress(f"compare {table}", 0.0))
             problems = compare.differences(wanted.body.tables, held)
         except (BackupError, pymysql.MySQLError) as error:

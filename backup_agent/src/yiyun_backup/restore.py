@@ -12,6 +12,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -26,10 +27,11 @@ from yiyun_backup.repository import Repository, bring_back
 from yiyun_backup.server import Server, ServerError, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from yiyun_backup.catalogue import Base
+    from yiyun_backup.progress import Progress
     from yiyun_backup.reading import Reader
     from yiyun_backup.segments import Segment
 
@@ -68,7 +70,13 @@ class Way:
 
     program: Path
     user: str
-    progress: Callable[[str, float], None]
+    progress: Progress
+    buffer_pool_mib: int = 128
+
+    def serving(self, data: Path) -> AbstractContextManager[Server]:
+        """The server on a folder of data. Raises ServerError."""
+        size = {"innodb-buffer-pool-size": f"{self.buffer_pool_mib}M"}
+        return serving(self.program, data, user=self.user, options=size)
 
 
 def restore(
@@ -87,14 +95,12 @@ def restore(
             held, goal, needed = _plan(base, reader, moment, way)
             done.warnings += [str(reader.broken)] if reader.broken else []
         with _phase(done, way, "base"):
-            bring_back(
-                repository, snapshot, target, lambda share, _: way.progress("base", share), f":/{DATA}"
-            )
+            bring_back(repository, snapshot, target, partial(_base_progress, way), f":/{DATA}")
             (target / "auto.cnf").unlink(missing_ok=True)
         with _phase(done, way, "log"):
             _compose(target, reader, needed, goal - held)
         _give(target, way.user)
-        with _phase(done, way, "apply"), serving(way.program, target, user=way.user) as server:
+        with _phase(done, way, "apply"), way.serving(target) as server:
             _must_be(server, base)
             if goal - held:
                 _apply(server, goal, way)
@@ -109,6 +115,10 @@ def restore(
     done.segments, done.transactions, done.gtids = len(needed), len(goal - held), str(goal)
     (target / MARK).unlink()
     return done
+
+
+def _base_progress(way: Way, share: float, done: int) -> None:
+    way.progress("base", share, done)
 
 
 def prepare(target: Path, what: str) -> None:

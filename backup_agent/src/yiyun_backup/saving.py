@@ -15,21 +15,19 @@ from yiyun_backup.catalogue import Snapshot
 from yiyun_backup.errors import BackupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from yiyun_backup.catalogue import Entry
     from yiyun_backup.config import Config, Item
+    from yiyun_backup.progress import Progress
 
 FILES, SQLITE, DUMP = "files", "sqlite", "dump"
 
 
-def save_items(
-    config: Config, progress: Callable[[str, float], None], only: str = ""
-) -> tuple[list[Entry], list[str]]:
+def save_items(config: Config, progress: Progress, only: str = "") -> tuple[list[Entry], list[str]]:
     """Save every item of this host. Returns entries, and what went wrong: one item does not stop the next."""
     entries: list[Entry] = []
     problems: list[str] = []
     with alone(config, "a backup of files"):
+        config.store().must_answer()
         near = config.repository(config.host)
         restic.ensure(near)
         stores = config.stores()
@@ -58,11 +56,9 @@ def save_items(
     return entries, problems
 
 
-def _save(
-    config: Config, near: restic.Repository, item: Item, progress: Callable[[str, float], None]
-) -> restic.Saved:
-    def told(share: float, _: float) -> None:
-        progress(item.service, share)
+def _save(config: Config, near: restic.Repository, item: Item, progress: Progress) -> restic.Saved:
+    def told(share: float, done: int) -> None:
+        progress(item.service, share, done)
 
     tags = [item.service, item.way]
     if item.way == DUMP:

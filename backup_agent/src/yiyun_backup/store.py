@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
@@ -20,12 +22,13 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from yiyun_backup.errors import BackupError, DamageError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from datetime import datetime
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
 CONNECT_SECONDS, READ_SECONDS = 5, 60
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
+DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+ULID = re.compile(f"[0-7][{DIGITS}]{{25}}")
 FORBIDDEN = frozenset({"403", "AccessDenied", "MethodNotAllowed", "ObjectLocked", "InvalidObjectState"})
 
 
@@ -53,6 +56,10 @@ class Place:
     secret_file: Path
     authority: Path
     """Certificates that the endpoint's must come from."""
+    upload_kib: int = 0
+    """KiB a second that a repository there may be sent; 0: no limit."""
+    as_of: datetime | None = None
+    """Read everything as it was then, whatever was written over it or hid it since."""
 
 
 class Item(NamedTuple):
@@ -104,17 +111,24 @@ class Store:
             )
         return str(answer.get("VersionId", ""))
 
-    def get(self, key: str, *, version: str = "", first: int = 0) -> bytes:
-        """An object's bytes; `first`: only so many. A body that ends early is an error."""
-        more: dict[str, Any] = {"VersionId": version} if version else {}
-        if first:
-            more["Range"] = f"bytes=0-{first - 1}"
+    def get(self, key: str, *, version: str = "", first: int = 0, part: str = "") -> bytes:
+        """An object's bytes; `first`: only so many; `part`: these (`100-199`). A body that ends early is an
+        error.
+        """
+        more: dict[str, Any] = {}
+        if version or self.place.as_of:
+            more["VersionId"] = version or self._then(key).version
+        if first or part:
+            more["Range"] = f"bytes={part or f'0-{first - 1}'}"
         with self._asked(f"get {key}", key):
             answer = self._client.get_object(Bucket=self.place.bucket, Key=key, **more)
             return bytes(answer["Body"].read())
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Item]:
         """Objects whose names begin so, in order; `after`: those behind that name."""
+        if self.place.as_of:
+            yield from self._list_then(prefix, after, self.place.as_of)
+            return
         more = {"StartAfter": after} if after else {}
         with self._asked(f"list {prefix}"):
             pages = self._client.get_paginator("list_objects_v2")
@@ -122,28 +136,40 @@ class Store:
                 for found in page.get("Contents", ()):
                     yield Item(found["Key"], int(found["Size"]), found["LastModified"])
 
+    def _then(self, key: str) -> Item:
+        found = as_of((item for item in self.versions(key) if item.key == key), self.place.as_of)
+        if found is None:
+            raise AbsentError(f"{self.place.region}: {key} as of {self.place.as_of}")
+        return found
+
+    def _list_then(self, prefix: str, after: str, at: datetime) -> Iterator[Item]:
+        """Page by page; the last name of a page may go on in the next one."""
+        left: list[Item] = []
+        for page in self._version_pages(prefix, after):
+            left += page
+            last = max((item.key for item in left), default="")
+            done = [item for item in left if item.key != last]
+            left = [item for item in left if item.key == last]
+            yield from _each_as_of(done, at)
+        yield from _each_as_of(left, at)
+
+    def must_answer(self) -> None:
+        """Ask for one name. Where nobody answers restic would try for a quarter of an hour (measured)."""
+        with self._asked("list"):
+            self._client.list_objects_v2(Bucket=self.place.bucket, MaxKeys=1)
+
     def versions(self, prefix: str) -> Iterator[Item]:
         """Every version and every marker of objects whose names begin so."""
+        for page in self._version_pages(prefix):
+            yield from page
+
+    def _version_pages(self, prefix: str, after: str = "") -> Iterator[list[Item]]:
+        more = {"KeyMarker": after} if after else {}
         with self._asked(f"list versions of {prefix}"):
             pages = self._client.get_paginator("list_object_versions")
-            for page in pages.paginate(Bucket=self.place.bucket, Prefix=prefix):
-                for found in page.get("Versions", ()):
-                    yield Item(
-                        found["Key"],
-                        int(found["Size"]),
-                        found["LastModified"],
-                        found["VersionId"],
-                        bool(found["IsLatest"]),
-                    )
-                for found in page.get("DeleteMarkers", ()):
-                    yield Item(
-                        found["Key"],
-                        0,
-                        found["LastModified"],
-                        found["VersionId"],
-                        bool(found["IsLatest"]),
-                        marker=True,
-                    )
+            for page in pages.paginate(Bucket=self.place.bucket, Prefix=prefix, **more):
+                found = [_item(version) for version in page.get("Versions", ())]
+                yield found + [_item(marker, marker=True) for marker in page.get("DeleteMarkers", ())]
 
     def kept_until(self, key: str, version: str = "") -> datetime | None:
         """Until when an object cannot be removed; None when it can."""
@@ -195,6 +221,44 @@ class Store:
             raise StoreError(f"{where}: {code}") from error
         except (BotoCoreError, HTTPClientError, OSError) as error:
             raise StoreError(f"{where}: {_short(error)}") from error
+
+
+def as_of(versions: Iterable[Item], at: datetime | None) -> Item | None:
+    """Of one object's versions the one that was the newest at a time; None when there was none. Pure."""
+    newest = max(
+        (v for v in versions if at is None or v.modified <= at), key=lambda v: v.modified, default=None
+    )
+    return None if newest is None or newest.marker else newest
+
+
+def _each_as_of(items: Iterable[Item], at: datetime) -> Iterator[Item]:
+    by_key: dict[str, list[Item]] = {}
+    for item in items:
+        by_key.setdefault(item.key, []).append(item)
+    for key in sorted(by_key):
+        if found := as_of(by_key[key], at):
+            yield found
+
+
+def _item(found: dict[str, Any], *, marker: bool = False) -> Item:
+    written = written_at(found["VersionId"], found["LastModified"])
+    size = 0 if marker else int(found["Size"])
+    return Item(found["Key"], size, written, found["VersionId"], bool(found["IsLatest"]), marker)
+
+
+def written_at(version: str, modified: datetime) -> datetime:
+    """When a version was written.
+
+    versitygw 1.8.0 gives one that was written over the time when that happened (measured); its ids are ULIDs,
+    which begin with the time (milliseconds since 1970 in 10 digits of base 32).
+    """
+    if not ULID.fullmatch(version):
+        return modified
+    milliseconds = 0
+    for digit in version[:10]:
+        milliseconds = milliseconds * 32 + DIGITS.index(digit)
+    known = milliseconds / 1000 <= modified.timestamp() + 1  # its times are whole seconds
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if known else modified
 
 
 def _code(error: ClientError) -> str:

@@ -1,0 +1,108 @@
+"""What did not arrive in a region: found in the catalogue, brought later, and then as good as any other."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from server_kit import Agent, Server, lacking
+from store_kit import Region, free_port, regions
+from test_needs import BASE, files, written
+
+from yiyun_backup.bases import bases_in
+from yiyun_backup.catalogue import Copied, Pruned, ReadBack
+from yiyun_backup.checking import expected
+from yiyun_backup.copying import missing
+from yiyun_backup.journal import summary
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HERE = BASE.model_copy(update={"snapshots": {"near": "ab12"}})
+LATER = Copied(of="db-3.1", region="far", snapshot="ef56")
+BOTH = ["near", "far"]
+
+
+def test_what_lacks_a_region_is_found_and_who_has_it() -> None:
+    entries = written("db-3", (HERE, 2), (BASE, 1), (HERE, 0))["db-3"]
+    assert [(e.id, here, there) for e, here, there in missing(entries, BOTH)] == [
+        ("db-3.3", "near", "far"),
+        ("db-3.1", "near", "far"),
+    ]
+    assert list(missing(written("db-3", (HERE, 2), (LATER, 1))["db-3"], BOTH)) == []
+    assert list(missing(written("db-3", (HERE, 2), (Pruned(of=("db-3.1",)), 1))["db-3"], BOTH)) == []
+
+
+def test_a_copy_that_came_later_is_as_good_for_a_restore_a_check_and_the_summary() -> None:
+    entries = written("db-3", (HERE, 2), (LATER, 1))["db-3"]
+    (base,) = bases_in(entries)
+    assert base.body.model_dump()["snapshots"] == {"near": "ab12", "far": "ef56"}
+    assert expected(entries, BASE.repository, "far") == {"db-3.1": "ef56"}
+    assert summary(entries)["base"]["snapshots"] == {"near": "ab12", "far": "ef56"}
+
+
+def test_the_summary_has_each_region_that_was_read_back() -> None:
+    back = ReadBack(region="near", part=1, of=7, segments=3, read_bytes=9, repositories=("db-3",))
+    far = back.model_copy(update={"region": "far", "problems": ("gone",)})
+    told = summary(written("db-3", (files("etc"), 2), (back, 1), (far, 1), (Pruned(of=("a.1",)), 0))["db-3"])
+    assert set(told) == {"first", "snapshot etc", "read-back near", "read-back far", "pruned"}
+    assert told["read-back far"]["problems"] == ["gone"]
+    assert "of" not in told["pruned"]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[tuple[Agent, dict[str, Region]]]:
+    """An agent with two files to save, and no database."""
+    with regions(tmp_path, "near", "far") as stores:
+        agent = Agent(tmp_path / "agent", Server(tmp_path / "none", free_port()), stores)
+        config = agent.write()
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        (kept / "one").write_bytes(os.urandom(5000))
+        items = f'[[items]]\nservice = "etc"\nway = "files"\npaths = ["{kept}"]\n'
+        config.write_text(config.read_text() + items)
+        yield agent, stores
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.stdout, done.stderr[-2000:]
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.skipif(bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}")
+@pytest.mark.timeout(300)
+def test_a_region_that_was_away_gets_what_it_lacks(host: tuple[Agent, dict[str, Region]]) -> None:
+    agent, stores = host
+    stores["far"].stop()
+    saved = told(agent.run("save"))
+    assert not saved["ok"]
+    assert list(saved["entries"][0]["body"]["snapshots"]) == ["near"]
+    stores["far"].start()
+    cared = told(agent.run("care"))
+    assert (cared["ok"], cared["problems"]) == (True, []), cared
+    assert [(c["of"], c["region"]) for c in cared["copied"]] == [(saved["entries"][0]["id"], "far")]
+    summed = json.loads((agent.folder / "state/summary.json").read_text())
+    assert set(summed["snapshot etc"]["snapshots"]) == {"near", "far"}
+    assert summed["read-back far"]["repositories"] == ["db-1"]
+    assert told(agent.run("care"))["copied"] == [], "again: nothing"
+    checked = told(agent.run("check", "--own", "--all", "--region", "far"))
+    assert (checked["repositories"], checked["problems"]) == (["db-1"], [])
+
+
+@pytest.mark.skipif(bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}")
+@pytest.mark.timeout(300)
+def test_damage_is_written_down_and_stops_no_other_region(host: tuple[Agent, dict[str, Region]]) -> None:
+    agent, stores = host
+    assert told(agent.run("save"))["ok"]
+    (snapshot,) = (stores["near"].folder / "objects/backups/restic/db-1/snapshots").iterdir()
+    snapshot.unlink()
+    cared = told(agent.run("care"))
+    assert not cared["ok"]
+    assert [text for text in cared["problems"] if "near: db-1: snapshot" in text and "is gone" in text], cared
+    summed = json.loads((agent.folder / "state/summary.json").read_text())
+    assert summed["read-back near"]["problems"] == cared["problems"]
+    assert summed["read-back far"]["problems"] == []
