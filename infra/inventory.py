@@ -16,12 +16,15 @@ from infra.estate.addresses import (
     line_addresses,
     tunnel_addresses,
 )
+from infra.estate.backups import AGENT_WAYS, items_of, stores_of, upload_kib
+from infra.estate.capacity import memory_mib
 from infra.estate.endpoints import Endpoint, endpoints
 from infra.estate.flows import flows, same_network
 from infra.estate.limits import EDGE, TLS12_CIPHERS
 from infra.estate.loading import load_estate
 from infra.estate.wall import wall_of
 from infra.paths import EstatePaths
+from infra.services.backup import BACKUP
 from infra.services.base import SSHD
 from infra.services.catalogue import KNOWN_ROLES, SERVICES, services_of
 from infra.services.platform import LINE_GATEWAY
@@ -86,6 +89,7 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
     wanted = {spec.name for s in services_of(host) for spec in s.secrets if not spec.per_host}
     variables: Variables = {
         "yiyun_address": str(addresses[host.name]),
+        "yiyun_memory_mib": memory_mib(estate, host),
         "yiyun_addresses": {name: str(addresses[name]) for name in _known_hosts(estate, host)},
         "yiyun_certificates": {
             service: {"crt": pair.certificate + material.root().certificate, "key": pair.key}
@@ -101,6 +105,8 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
         "yiyun_sign_in_users": list(host.sign_in_users),
         "yiyun_jump_targets": jump_targets(estate, host),
     }
+    if BACKUP in services_of(host):
+        variables["yiyun_backup"] = backup_variables(estate, host, material)
     if host.exists:
         variables["yiyun_data_claims"] = [d.mount for d in host.disks]
     if estate.line and host.name in estate.line.gateways:
@@ -108,6 +114,36 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
     if estate.line and host.name == estate.line.peer:
         variables |= peer_variables(estate, host, material, public)
     return variables
+
+
+def backup_variables(estate: Estate, host: Host, material: Material) -> Variables:
+    """What a host's backup agent is told: stores, whom to encrypt to, whom to trust, what to save."""
+    return {
+        "stores": [
+            {"region": region, "bucket": bucket, "upload_kib": upload_kib(estate) if far else 0}
+            for far, (region, bucket) in enumerate(stores_of(estate))
+        ],
+        "buckets": copied_buckets(estate, host),
+        "recipients": material.backup_recipients(),
+        "signers": material.backup_signers(),
+        "items": [
+            {"service": i.service, "way": i.save.way, "paths": list(i.save.paths)}
+            | {"command": list(i.save.command), "optional": i.save.optional}
+            for i in items_of(host)
+            if i.save.way in AGENT_WAYS
+        ],
+    }
+
+
+def copied_buckets(estate: Estate, host: Host) -> list[Variables]:
+    """Buckets with a copy, and the copies, that a host may read: account and region of each."""
+    account = next((g.account for s in services_of(host) for g in s.grants if g.of_copies), "")
+    copied = {b.copy_of for b in estate.buckets if b.copy_of}
+    return [
+        {"name": b.name, "region": b.region, "copy_of": b.copy_of, "account": account}
+        for b in estate.buckets
+        if account and (b.copy_of or b.name in copied)
+    ]
 
 
 def endpoint_variables(estate: Estate, host: Host) -> dict[str, Variables]:

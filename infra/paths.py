@@ -57,6 +57,11 @@ class EstatePaths:
         return self.root / "pulumi"
 
     @property
+    def engine_passphrase(self) -> Path:
+        """What opens the secrets in the engine's state, mode 0600."""
+        return self.root / "pulumi-passphrase"
+
+    @property
     def records(self) -> Path:
         """The lab driver's durable records: `KIND/NAME.json`."""
         return self.root / "records"
@@ -115,6 +120,11 @@ class EstatePaths:
     def verified(self) -> Path:
         """When everything was last checked and good, and of what; gone as soon as something changes."""
         return self.root / "verified.json"
+
+    @property
+    def deposited(self) -> Path:
+        """Digest of the state that every region has."""
+        return self.root / "deposited.json"
 
     @property
     def last_probe(self) -> Path:

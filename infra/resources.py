@@ -177,7 +177,7 @@ class BucketAccess(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     account: str
-    access: Literal["read", "add"]
+    access: Literal["read", "add", "keep", "prune"]
 
 
 class Bucket(Inputs):

@@ -42,7 +42,7 @@ PACKED = "payload"
 FORMAT = "3"
 """Part of the inputs: raise it when the layout of the bundle changes."""
 IMAGE = "debian-13"
-SOURCES = ("app", "device_gateway")
+SOURCES = ("app", "device_gateway", "backup_agent")
 FRESH = "YIYUN_FRESH_BUNDLE"
 """Set once this process tree has built a cold bundle, so that a cold run builds it once."""
 MIN_FREE_BYTES = 2 << 30

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-PAYLOAD = ("yiyun-app", "yiyun-gateway")
+PAYLOAD = ("yiyun-app", "yiyun-gateway", "yiyun-backup")
 EPOCH = "1767225600"
 """Time stamp inside our wheels (2026-01-01), so that equal sources give equal wheels."""
 MARKERS = {

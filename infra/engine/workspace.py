@@ -84,7 +84,7 @@ def _environment(paths: EstatePaths, url: str) -> dict[str, str]:
 
 def _passphrase(paths: EstatePaths) -> Path:
     """File of the stack's passphrase, generated once and readable by its owner only."""
-    path = paths.root / "pulumi-passphrase"
+    path = paths.engine_passphrase
     if not path.exists():
         temporary = path.with_suffix(".new")
         temporary.touch(mode=0o600)

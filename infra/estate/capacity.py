@@ -18,6 +18,8 @@ PREMISES_MEMORY_MIB = 1024
 """Memory of a premises host in the lab; outside the lab it is what the hospital has."""
 LAB_SYSTEM_MIB = 192
 """What systemd, sshd and journald of a lab host need before any service (measured: 60–90 MiB)."""
+LAB_RESTORE_MIB = 448
+"""A database server that a restore runs, beside a repository that is read: neither shrinks with its host."""
 
 
 class _Types(BaseModel):
@@ -45,10 +47,19 @@ def total(estate: Estate) -> Capacity:
 
 
 def lab_memory_mib(estate: Estate, host: Host) -> int:
-    """Memory limit of a host in the lab: its size scaled down, plus what the system itself needs."""
+    """Memory limit of a host in the lab: its size scaled down, plus what does not shrink with it."""
     if host.subnet is None:
         return PREMISES_MEMORY_MIB
-    return LAB_SYSTEM_MIB + round(size_of(host).memory_gib * 1024 * estate.lab.memory_scale)
+    restores = LAB_RESTORE_MIB if "ops" in host.roles else 0
+    return LAB_SYSTEM_MIB + restores + round(size_of(host).memory_gib * 1024 * estate.lab.memory_scale)
+
+
+def memory_mib(estate: Estate, host: Host) -> int:
+    """Memory a host has, as its estate says; 0 for a machine that exists already and is of no known type."""
+    if estate.provider == "lab" and not host.exists:
+        return lab_memory_mib(estate, host)
+    known = instance_types().get(host.type)
+    return round(known.memory_gib * 1024) if known else 0
 
 
 def lab_disk_mib(estate: Estate, size_gib: int) -> int:

@@ -98,7 +98,7 @@ def _file_of(name: str, paths: EstatePaths) -> Path | None:
         return paths.lab / "hosts" / name.removeprefix(HOST_KEY) / "upper/etc/ssh/ssh_host_ed25519_key"
     if name.startswith(OBJECT_STORE):
         return paths.lab / "objectstore" / f"{name.removeprefix(OBJECT_STORE)}.json"
-    return {RECOVERY_KEY: paths.secrets_key, ENGINE_PASSPHRASE: paths.root / "pulumi-passphrase"}.get(name)
+    return {RECOVERY_KEY: paths.secrets_key, ENGINE_PASSPHRASE: paths.engine_passphrase}.get(name)
 
 
 def _text(moment: datetime | None) -> str | None:

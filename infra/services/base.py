@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import EVERY_HOST, OPERATORS, Caller, Port, SecretFile, Service
+from infra.services.model import EVERY_HOST, OPERATORS, Caller, Port, Save, SecretFile, Service
 
 ALL_ROLES = ("app", "db", "ora", "ops", "edge", "hospital")
 
@@ -10,6 +10,7 @@ BASTION = Service(
     name="bastion",
     roles=("ops", "edge"),
     purpose="the only way in by SSH: ops-1 for the cloud, edge-1 for the premises",
+    keeps_nothing="a way through sshd",
 )
 SSHD = Service(
     name="sshd",
@@ -20,6 +21,7 @@ SSHD = Service(
     owned_files=("/etc/ssh/sshd_config.d/10-yiyun.conf",),
     secret_files=(SecretFile("/etc/ssh/ssh_host_ed25519_key"),),
     health="port ssh",
+    keeps_nothing="host keys are made anew and signed by the estate's authority",
 )
 HOST_FIREWALL = Service(
     name="host-firewall",
@@ -33,6 +35,7 @@ HOST_FIREWALL = Service(
         "/etc/systemd/system/nftables.service.d/10-yiyun.conf",
     ),
     health="the kernel's rules are the confirmed ones",
+    keeps_nothing="its rules are derived from the estate file",
 )
 HARDENING = Service(
     name="hardening",
@@ -55,6 +58,7 @@ HARDENING = Service(
         "/etc/audit/rules.d/50-yiyun.rules",
     ),
     health="every check of the suite",
+    saves=(Save("files", ("/var/log/audit",), optional=True),),
 )
 BASTION_DOOR = Service(
     name="bastion-door",
@@ -62,6 +66,7 @@ BASTION_DOOR = Service(
     purpose="operators reach the bastion itself from their own networks",
     listens=(Port("ssh", 22, "operators' door", (Caller(OPERATORS),)),),
     units=("ssh",),
+    keeps_nothing="a way through sshd",
 )
 TIME = Service(
     name="time",
@@ -70,6 +75,7 @@ TIME = Service(
     listens=(Port("ntp", 123, "time", (Caller(EVERY_HOST), Caller("collector", over_line=True)), "udp"),),
     units=("chrony",),
     owned_files=("/etc/chrony/conf.d/yiyun.conf",),
+    keeps_nothing="a clock",
 )
 DEPOT = Service(
     name="depot",
@@ -82,5 +88,5 @@ DEPOT = Service(
     data_paths=("/data/depot",),
     owned_files=("/etc/nginx/conf.d/depot.conf",),
     certificate=True,
-    backup="files",
+    saves=(Save("files", ("/data/depot",)),),
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from infra.services.model import Caller, Port, SecretFile, SecretSpec, Service
+from infra.services.model import Caller, Port, Save, SecretFile, SecretSpec, Service
 
 MYSQL = Service(
     name="mysql",
     roles=("db",),
     purpose="three members of Group Replication, one writer at a time",
     listens=(
-        Port("mysql", 3306, "queries; recovery between members", (Caller("db-router"), Caller("mysql"))),
+        Port(
+            "mysql",
+            3306,
+            "queries; recovery between members",
+            (Caller("db-router"), Caller("mysql"), Caller("backup-log")),
+        ),
         Port("group", 33061, "Paxos between members", (Caller("mysql"),)),
     ),
     units=("mysql",),
@@ -29,7 +34,7 @@ MYSQL = Service(
     ),
     certificate=True,
     health="group member ONLINE and a commit within its deadline",
-    backup="mysql",
+    saves=(Save("mysql"),),
 )
 MYSQL_HEALTH = Service(
     name="mysql-health",
@@ -51,6 +56,7 @@ MYSQL_HEALTH = Service(
     ),
     secrets=(SecretSpec("mysql-health", kind="database-account"),),
     secret_files=(SecretFile("/etc/yiyun/mysql-health.password", "root", "yiyun-mysql-health", 0o640),),
+    keeps_nothing="what it says is of this moment",
 )
 DB_ROUTER = Service(
     name="db-router",
@@ -64,11 +70,12 @@ DB_ROUTER = Service(
     ),
     certificate=True,
     health="exactly one writer",
+    keeps_nothing="what it holds is agreed anew",
 )
 ORACLE = Service(
     name="oracle",
     roles=("ora",),
     purpose="Oracle with Data Guard; awaits media that the user supplies",
     listens=(Port("listener", 1521, "redo transport and observer", (Caller("oracle"),)),),
-    backup="rman",
+    saves=(Save("rman"),),
 )

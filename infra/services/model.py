@@ -69,9 +69,25 @@ class SecretFile:
     mode: int = 0o600
 
 
-Access = Literal["read", "add"]
+Way = Literal["files", "sqlite", "dump", "mysql", "objects", "rman"]
+"""How something is saved: files as they are; SQLite databases by a copy that was checked; what a command
+prints; a MySQL member with its log; a bucket's objects by their versions; Oracle by its own tool."""
+
+
+@dataclass(frozen=True)
+class Save:
+    """Something of a service that is saved. `optional`: its paths may be missing on some hosts."""
+
+    way: Way
+    paths: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    optional: bool = False
+
+
+Access = Literal["read", "add", "keep", "prune"]
 """What an account may do with a bucket. `add`: read, list and write; never delete, so that every version
-that was ever written stays until somebody with another key prunes it."""
+that was ever written stays until somebody with another key prunes it. `keep`: also extend the time for which
+an object is locked, and take away the lock files of repositories. `prune`: also remove what no lock holds."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,10 @@ class Service:
     """Where they lie on a host, beside the key of the certificate (`all_secret_files`)."""
     certificate: bool = False
     health: str = ""
-    backup: str = ""
+    saves: tuple[Save, ...] = ()
+    """What of it is saved, and how."""
+    keeps_nothing: str = ""
+    """Why nothing of it has to be: every service has one of the two."""
     grants: tuple[BucketGrant, ...] = ()
     """Buckets it uses, each under an account of its own."""
     managed: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import OPERATORS, Caller, Port, SecretFile, SecretSpec, Service
+from infra.services.model import OPERATORS, Caller, Port, Save, SecretFile, SecretSpec, Service
 
 MONITORED_ROLES = ("app", "db", "ora", "ops", "edge")
 """Hosts with an agent. A hospital's own systems are not ours to install on: they are watched from beside."""
@@ -18,7 +18,7 @@ ZABBIX_DATABASE = Service(
     owned_files=("/etc/postgresql/17/main/conf.d/yiyun.conf", "/etc/postgresql/17/main/pg_hba.conf"),
     secrets=(SecretSpec("zabbix-admin", 24),),
     health="the server reads and writes it",
-    backup="postgresql",
+    saves=(Save("dump", command=("runuser", "-u", "zabbix", "--", "pg_dump", "--format=custom", "zabbix")),),
 )
 ZABBIX_SERVER = Service(
     name="zabbix-server",
@@ -39,7 +39,7 @@ ZABBIX_SERVER = Service(
     units=("zabbix-server",),
     owned_files=("/etc/zabbix/yiyun_server.conf",),
     health="zabbix.stats answers",
-    backup="none: keeps nothing of its own; data is in zabbix-database",
+    keeps_nothing="its data is in zabbix-database",
 )
 ZABBIX_FRONTEND = Service(
     name="zabbix-frontend",
@@ -55,7 +55,7 @@ ZABBIX_FRONTEND = Service(
     secrets=(SecretSpec("zabbix-oncall", 20),),
     certificate=True,
     health="https /api_jsonrpc.php apiinfo.version",
-    backup="none: keeps nothing of its own; data is in zabbix-database",
+    keeps_nothing="its data is in zabbix-database",
 )
 ZABBIX_PROXY = Service(
     name="zabbix-proxy",
@@ -68,7 +68,7 @@ ZABBIX_PROXY = Service(
     secret_files=(SecretFile("/etc/zabbix/proxy.psk", "root", "zabbix", 0o640),),
     secrets=(SecretSpec("zabbix-proxy-psk", PSK_LENGTH, per_host=True, kind="pre-shared-key"),),
     health="the server heard of it within seconds",
-    backup="none: a buffer; the server has what it sent",
+    keeps_nothing="a buffer: the server has what it sent",
 )
 ZABBIX_AGENT = Service(
     name="zabbix-agent",
@@ -79,6 +79,7 @@ ZABBIX_AGENT = Service(
     secret_files=(SecretFile("/etc/zabbix/agent.psk", "root", "zabbix", 0o640),),
     secrets=(SecretSpec("zabbix-agent-psk", PSK_LENGTH, per_host=True, kind="pre-shared-key"),),
     health="the server has its newest values",
+    keeps_nothing="the server has what it sent",
 )
 WATCH = Service(
     name="watch",
@@ -87,4 +88,5 @@ WATCH = Service(
     units=("yiyun-watch",),
     owned_files=("/etc/yiyun-watch.json",),
     health="/run/yiyun-watch/state.json says ok",
+    keeps_nothing="what it says is of this moment",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import LOAD_BALANCER, SITES, Caller, Port, SecretFile, SecretSpec, Service
+from infra.services.model import LOAD_BALANCER, SITES, Caller, Port, Save, SecretFile, SecretSpec, Service
 
 PROXY = Service(
     name="proxy",
@@ -16,6 +16,7 @@ PROXY = Service(
     owned_files=("/etc/nginx/nginx.conf", "/etc/nginx/conf.d/platform.conf"),
     certificate=True,
     health="https /healthz",
+    keeps_nothing="a way to the platform",
 )
 PLATFORM = Service(
     name="platform",
@@ -39,7 +40,7 @@ PLATFORM = Service(
     ),
     certificate=True,
     health="https /readyz",
-    backup="none: keeps nothing of its own; data is in mysql and object storage",
+    keeps_nothing="its data is in mysql and object storage",
 )
 LINE_GATEWAY = Service(
     name="line-gateway",
@@ -50,6 +51,7 @@ LINE_GATEWAY = Service(
     owned_files=("/etc/wireguard/wg0.conf", "/etc/nftables.d/line.nft"),
     secret_files=(SecretFile("/etc/wireguard/wg0.conf"),),
     secrets=(SecretSpec("wireguard", per_host=True, kind="tunnel-key"),),
+    keeps_nothing="keys are the estate's secrets",
 )
 LINE_PEER = Service(
     name="line-peer",
@@ -59,6 +61,7 @@ LINE_PEER = Service(
     owned_files=("/etc/wireguard/wg0.conf", "/etc/wireguard/wg1.conf", "/etc/yiyun-line.json"),
     secret_files=(SecretFile("/etc/wireguard/wg0.conf"), SecretFile("/etc/wireguard/wg1.conf")),
     secrets=(SecretSpec("wireguard", per_host=True, kind="tunnel-key"),),
+    keeps_nothing="keys are the estate's secrets",
 )
 COLLECTOR = Service(
     name="collector",
@@ -70,12 +73,13 @@ COLLECTOR = Service(
     owned_files=("/etc/yiyun-gateway/gateway.toml",),
     certificate=True,
     health="yiyun-gateway status",
-    backup="files",
+    saves=(Save("sqlite", ("/data/collector/store.db",)),),
 )
 HOSPITAL_SYSTEM = Service(
     name="hospital-system",
     roles=("hospital",),
     purpose="a hospital's laboratory system with a real database, sending HL7 v2",
     units=("postgresql", "lab-hospital-sender"),
+    keeps_nothing="the hospital's own affair",
     external=True,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import BucketGrant, Caller, Port, SecretFile, SecretSpec, Service
+from infra.services.model import BucketGrant, Caller, Port, Save, SecretFile, SecretSpec, Service
 
 ATTACHMENTS = "attachments"
 """The platform's bucket of attachments, by its name in the estate."""
@@ -17,11 +17,16 @@ OBJECT_STORAGE = Service(
             "s3",
             443,
             "objects",
-            (Caller("object-mount"), Caller("object-copy", across_regions=True)),
+            (
+                Caller("object-mount"),
+                Caller("object-copy", across_regions=True),
+                Caller("backup", across_regions=True),
+            ),
         ),
     ),
     certificate=True,
     health="https, by the estate's authority",
+    saves=(Save("objects"),),
 )
 _MOUNT = BucketGrant("attachments-app", ATTACHMENTS, "add")
 OBJECT_MOUNT = Service(
@@ -34,7 +39,7 @@ OBJECT_MOUNT = Service(
     secrets=(SecretSpec(_MOUNT.secret, 40, kind="object-storage-key"),),
     grants=(_MOUNT,),
     health="a mount that answers",
-    backup="none: keeps nothing of its own; a file is in the bucket when its writer has closed it",
+    keeps_nothing="a file is in the bucket when its writer has closed it",
 )
 _COPY = "attachments-copy"
 OBJECT_COPY = Service(
@@ -50,4 +55,5 @@ OBJECT_COPY = Service(
         BucketGrant(_COPY, ATTACHMENTS, "add", of_copies=True),
     ),
     health="the age of the last complete copy",
+    keeps_nothing="it is a copy",
 )

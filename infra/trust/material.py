@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyrage
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 
@@ -18,6 +19,7 @@ from infra.estate.addresses import (
     host_addresses,
 )
 from infra.estate.endpoints import endpoints
+from infra.services.backup import IDENTITY, SIGNING
 from infra.services.catalogue import SERVICES, service_named, services_of
 from infra.services.model import OPERATORS
 from infra.trust.authority import LeafSpec, Pair, make_leaf, make_root, still_good
@@ -33,6 +35,8 @@ ROOT = "certificate-authority"
 OPERATOR_KEY = "operator-ssh-key"
 WIREGUARD = "wireguard"
 """The secret of each end of the line; its form is `WireGuardKeys`."""
+MAKERS: dict[str, Callable[[], str]] = {IDENTITY: lambda: str(pyrage.x25519.Identity.generate())}
+"""Secrets with a form of their own."""
 RAW_KEYS = frozenset({"app-field-key"})
 """Secrets that must be exactly 32 bytes in base64, not a password."""
 
@@ -51,7 +55,7 @@ def shared_makers() -> dict[str, Callable[[], str]]:
     return {
         name: (random_key if name in RAW_KEYS else lambda length=spec.length: random_password(length))
         for name, spec in specs.items()
-    }
+    } | MAKERS
 
 
 class Material:
@@ -175,6 +179,20 @@ class Material:
         key = x25519.X25519PrivateKey.from_private_bytes(base64.b64decode(private))
         public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         return WireGuardKeys(str(private), base64.b64encode(public).decode())
+
+    def backup_recipients(self) -> list[str]:
+        """Whom backups are encrypted to: the public half of what opens them (age)."""
+        identity = pyrage.x25519.Identity.from_str(self.passwords()[IDENTITY])
+        return [str(identity.to_public())]
+
+    def backup_signers(self) -> dict[str, str]:
+        """Host → public key, in hexadecimal, of what it signs its catalogue and its log with."""
+        found: dict[str, str] = {}
+        for host in self.estate.hosts:
+            if seed := self.host_secrets(host).get(SIGNING):
+                key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
+                found[host.name] = key.public_key().public_bytes_raw().hex()
+        return found
 
     def host_secrets(self, host: Host) -> dict[str, str]:
         """A host's own secrets by name, of what its services declare, WireGuard's keys apart."""

@@ -193,6 +193,11 @@ def key_file(paths: EstatePaths) -> Path:
     return Path(given) if given else paths.secrets_key
 
 
+def own_identity(paths: EstatePaths) -> x25519.Identity:
+    """The key that opens this estate's secrets. Raises YiyunError when it is not here."""
+    return _identity(key_file(paths))
+
+
 def _identity(path: Path, *, create: bool = False) -> x25519.Identity:
     if not path.exists():
         if not create:

@@ -27,12 +27,14 @@ ADD = (
     (*READ[0], "s3:ListBucketMultipartUploads"),
     (*READ[1], "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
 )
-ACTIONS = {"read": READ, "add": ADD}
+KEEP = (ADD[0], (*ADD[1], "s3:GetObjectRetention", "s3:PutObjectRetention"))
+PRUNE = (KEEP[0], (*KEEP[1], "s3:DeleteObject", "s3:DeleteObjectVersion"))
+ACTIONS = {"read": READ, "add": ADD, "keep": KEEP, "prune": PRUNE}
 """Access → actions on the bucket itself, actions on its objects."""
 
 
 def bucket_policy(bucket: kinds.Bucket) -> dict[str, object]:
-    """The bucket's policy. Nobody it names may delete. Pure."""
+    """The bucket's policy. Nobody it names may delete but who prunes, whose key is on no host. Pure."""
     statements: list[dict[str, object]] = []
     for granted in bucket.access:
         for actions, what in zip(ACTIONS[granted.access], (bucket.name, f"{bucket.name}/*"), strict=True):
@@ -44,7 +46,19 @@ def bucket_policy(bucket: kinds.Bucket) -> dict[str, object]:
                     "Resource": [f"arn:aws:s3:::{what}"],
                 }
             )
+        if granted.access == "keep":
+            statements.append(_lock_files(bucket.name, granted.account))
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _lock_files(bucket: str, account: str) -> dict[str, object]:
+    """Lock files of repositories: who made them removes them; in a versioned bucket this only hides them."""
+    return {
+        "Effect": "Allow",
+        "Principal": {"AWS": [account]},
+        "Action": ["s3:DeleteObject"],
+        "Resource": [f"arn:aws:s3:::{bucket}/restic/*/locks/*"],
+    }
 
 
 def ensure_buckets(paths: EstatePaths, desired: Desired, access: StoreAccess, pid: int) -> list[str]:

@@ -137,6 +137,8 @@ def question_for(estate: Estate, host: DeclaredHost) -> dict[str, Any]:
         commands["ruleset"] = ["nft", "list", "ruleset"]
     if "line-peer" in names:
         commands["line"] = ["cat", "/run/yiyun-line.json"]
+    if "backup-log" in names:
+        commands["backup-log"] = ["yiyun-backup", "status"]
     if "object-copy" in names:
         commands["object-copy"] = ["/usr/local/lib/yiyun/object_copy.py", "--status"]
     if "watch" in names:

@@ -26,6 +26,10 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     "yiyun_migrate": {"yiyun": SCHEMA_RIGHTS},
     "yiyun_health": {"performance_schema": {"SELECT"}, "yiyun_probe.proof": {"SELECT", "UPDATE"}},
     "yiyun_drill": {"yiyun_drill": {*ROW_RIGHTS, "CREATE", "DROP"}},
+    # It copies a whole member (BACKUP_ADMIN), so to read every table is no more.
+    "yiyun_backup": {
+        "*": {"SELECT", "RELOAD", "PROCESS", "REPLICATION SLAVE", "REPLICATION CLIENT", "BACKUP_ADMIN"}
+    },
     "yiyun_group": {
         "*": {"REPLICATION SLAVE", "CONNECTION_ADMIN", "BACKUP_ADMIN", "GROUP_REPLICATION_STREAM"}
     },

@@ -11,6 +11,7 @@ from infra.estate.loading import load_estate
 from infra.inventory import inventory
 from infra.paths import EstatePaths
 from infra.reach import bastion_of, ssh_config
+from infra.services.backup import BACKUP_PRUNING
 from infra.services.catalogue import SERVICES, services_of
 from infra.trust.material import Material
 
@@ -30,6 +31,12 @@ def hostvars(tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_a_host_gets_the_secrets_of_its_own_services_only(host, hostvars: dict) -> None:
     wanted = {s.name for service in services_of(host) for s in service.secrets if not s.per_host}
     assert set(hostvars[host.name]["yiyun_secrets"]) == wanted
+
+
+def test_no_host_has_the_key_that_removes_backups(hostvars: dict) -> None:
+    secret = BACKUP_PRUNING.secrets[0].name
+    assert secret == BACKUP_PRUNING.grants[0].secret
+    assert secret not in json.dumps(hostvars)
 
 
 def test_the_hospital_is_given_nothing_of_the_estate(hostvars: dict) -> None:
@@ -86,4 +93,4 @@ def test_every_port_is_declared_once_a_host() -> None:
 def test_every_service_says_what_it_is_for_and_how_it_is_saved() -> None:
     for service in SERVICES:
         assert service.purpose
-        assert service.backup or not service.data_paths
+        assert bool(service.saves) != bool(service.keeps_nothing), service.name

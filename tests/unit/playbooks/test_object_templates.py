@@ -63,4 +63,4 @@ def test_hosts_know_the_endpoints_they_may_call_only(lab: dict[str, Any], bundle
         for host in ("app-1", "ops-1", "db-1", "edge-1")
     }
     near, far = "s3.cn-north-1.lab.yiyun.internal", "s3.cn-east-2.lab.yiyun.internal"
-    assert known == {"app-1": [near], "ops-1": [far, near], "db-1": [], "edge-1": []}
+    assert known == {"app-1": [far, near], "ops-1": [far, near], "db-1": [far, near], "edge-1": []}

@@ -74,7 +74,7 @@ def test_a_changed_release_role_touches_those_that_import_it(tmp_path: Path) -> 
     shutil.copytree(PLAYBOOKS, copied)
     (copied / "roles/release/defaults/main.yml").write_text("x: 1\n", encoding="utf-8")
     before, after = hashes(), hashes(playbooks=copied)
-    assert {p for p in before["app-1"] if before["app-1"][p] != after["app-1"][p]} == {"platform"}
+    assert {p for p in before["app-1"] if before["app-1"][p] != after["app-1"][p]} == {"platform", "backup"}
 
 
 def test_another_bundle_touches_everything() -> None:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAB = load_estate("lab")
-WITHOUT_SUITE = {"bastion", "bastion-door", "sshd", "oracle", "object-storage"}
+WITHOUT_SUITE = {"bastion", "bastion-door", "sshd", "oracle", "object-storage", "backup-pruning"}
 """sshd and both bastions are judged by the suite `base`; Oracle awaits its media; the provider's object
-storage is judged from the hosts that call it."""
+storage is judged from the hosts that call it; pruning is an account that is on no host."""
 
 
 def test_every_service_has_a_suite() -> None:
@@ -74,6 +74,7 @@ def test_questions_name_what_the_services_of_a_host_own() -> None:
         "proxy.line",
         "platform.https",
         "object-storage:cn-north-1",
+        "object-storage:cn-east-2",
     }
     assert asked["outside"] == [["198.51.100.100", 22]]
     edge = question_for(LAB, LAB.host("edge-1"))

@@ -106,10 +106,10 @@ def test_the_providers_store_is_asked_about_as_a_host_is(paths: EstatePaths) -> 
     assert any("s3.cn-north-1.lab.yiyun.internal" in f.text for f in found.lines)
     remote = chain(paths, "ops-1", far, 443)
     assert [r.text.rpartition(" ")[2] for r in remote.rules] == ["100.64.2.10/32", "100.64.1.1/32"]
-    refused = chain(paths, "app-1", far, 443)
+    refused = chain(paths, "his-1", near, 443)
     assert not refused.permitted
-    assert "may only be called by object-mount, object-copy" in refused.declaration.text
-    assert [(r.group, r.permits) for r in refused.rules] == [("app-1", False), ("s3-cn-east-2", False)]
+    assert "may only be called by object-mount, object-copy, backup" in refused.declaration.text
+    assert [(r.group, r.permits) for r in refused.rules] == [("his-1", False)]
     outside = chain(paths, "edge-1", near, 443)
     assert [(r.group, r.permits) for r in outside.rules] == [("edge-1", False)]
 

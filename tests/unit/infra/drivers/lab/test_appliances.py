@@ -92,7 +92,8 @@ def test_the_stores_secret_is_in_no_argument_and_it_speaks_tls_only(desired: Des
 
 
 def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desired: Desired) -> None:
-    keys = {"attachments-app": "one", "attachments-copy": "two", "other": "three"}
+    backups = {"backup": "four", "backup-pruning": "five"}
+    keys = {"attachments-app": "one", "attachments-copy": "two", "other": "three", **backups}
     near, far = (
         json.loads(accounts(desired, region, keys))["accessAccounts"]
         for region in ("cn-north-1", "cn-east-2")
@@ -100,15 +101,31 @@ def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desire
     assert {name: a["secret"] for name, a in near.items()} == {
         "attachments-app": "one",
         "attachments-copy": "two",
+        **backups,
     }
-    assert {name: a["secret"] for name, a in far.items()} == {"attachments-copy": "two"}
+    assert {name: a["secret"] for name, a in far.items()} == {"attachments-copy": "two", **backups}
     assert {a["role"] for a in (*near.values(), *far.values())} == {"user"}
 
 
-def test_nobody_may_delete_and_everybody_has_one_bucket(desired: Desired) -> None:
+def test_who_prunes_deletes_hosts_only_hide_lock_files_and_each_account_has_its_buckets(
+    desired: Desired,
+) -> None:
     policies = {b.name: bucket_policy(b) for b in desired.buckets if b.access}
-    assert set(policies) == {"attachments", "attachments-remote"}
-    assert "Delete" not in json.dumps(policies)
+    assert set(policies) == {"attachments", "attachments-remote", "backups", "backups-remote"}
+    deleting = [
+        (statement["Principal"]["AWS"][0], statement["Resource"][0])
+        for policy in policies.values()
+        for statement in policy["Statement"]
+        if "Delete" in json.dumps(statement)
+    ]
+    assert deleting == [
+        found
+        for bucket in ("backups", "backups-remote")
+        for found in (
+            ("backup", f"arn:aws:s3:::{bucket}/restic/*/locks/*"),
+            ("backup-pruning", f"arn:aws:s3:::{bucket}/*"),
+        )
+    ]
     granted = {
         (name, s["Principal"]["AWS"][0]): sorted(s["Action"])
         for name, policy in policies.items()
@@ -118,7 +135,12 @@ def test_nobody_may_delete_and_everybody_has_one_bucket(desired: Desired) -> Non
     assert {who for who, actions in granted.items() if "s3:PutObject" in actions} == {
         ("attachments", "attachments-app"),
         ("attachments-remote", "attachments-copy"),
+        ("backups", "backup"),
+        ("backups-remote", "backup"),
+        ("backups", "backup-pruning"),
+        ("backups-remote", "backup-pruning"),
     }
+    assert "s3:PutObjectRetention" in granted["backups-remote", "backup"]
     assert granted["attachments", "attachments-copy"] == ["s3:GetObject", "s3:GetObjectVersion"]
 
 
