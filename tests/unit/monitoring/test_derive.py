@@ -114,6 +114,8 @@ def test_no_page_is_for_nothing() -> None:
 def test_alerts_have_titles_and_ids_of_their_own() -> None:
     alerts = alert_files()
     assert len({a.id for a in alerts}) == len({a.title for a in alerts}) == len(alerts)
+    ids = [i.id for t in template_files() for i in t.items if i.id]
+    assert len(set(ids)) == len(ids), "an id names one item, whatever template it is in"
     assert set(item_keys().values()) <= {i.key for t in template_files() for i in t.items}
 
 
