@@ -17,19 +17,31 @@ if TYPE_CHECKING:
     from infra.paths import EstatePaths
 
 UNKNOWN = "unknown"
+RESULTS = "docs/results"
 PACKAGES = {"db": "mysql-server-core-9.7 mysql-server-core", "app": "nginx haproxy python3"}
 """Role → packages whose versions matter to a drill; those that a host does not have are left out."""
 
 
-def commit() -> str:
-    """The checkout's commit, with `-dirty` when files differ from it; `unknown` outside a checkout."""
-    argv = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(argv, cwd=here, capture_output=True, text=True, check=False)
-    except OSError:
+def commit(here: Path = Path(__file__).parent) -> str:
+    """The checkout's commit, with `-dirty` when files differ from it; `unknown` outside a checkout.
+
+    Result files do not count: a run that goes on with one writes it while it runs.
+    """
+    known = _git(here, "rev-parse", "--short", "HEAD")
+    if not known:
         return UNKNOWN
-    return done.stdout.strip() or UNKNOWN if done.returncode == 0 else UNKNOWN
+    changed = _git(
+        here, "status", "--porcelain", "--untracked-files=no", "--", ":/", f":(top,exclude){RESULTS}"
+    )
+    return f"{known}-dirty" if changed else known
+
+
+def _git(here: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def machine() -> dict[str, str | int]:
