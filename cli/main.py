@@ -10,6 +10,9 @@ from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
 from cli.verbs import (
+    backup,
+    backup_keep,
+    backup_restore,
     bundle,
     db,
     doctor,
@@ -49,6 +52,9 @@ app.command("logs")(look.logs)
 app.command("init")(estate_file.init)
 app.command("doctor")(doctor.doctor)
 app.add_typer(lab.app, name="lab")
+backup_keep.add_to(backup.app)
+backup_restore.add_to(backup.app)
+app.add_typer(backup.app, name="backup")
 app.add_typer(bundle.app, name="bundle")
 drill_plan.add_to(drill.app)
 drill_report.add_to(drill.app)

@@ -9,6 +9,7 @@ from infra.steps.model import Step
 from infra.steps.up import steps_of as steps_below
 from monitoring.look import monitoring_status, wait_until_watched
 from monitoring.sync import apply
+from runbooks.backups.own_state import deposit_state
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate
@@ -25,6 +26,7 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
         monitored=Step(
             "monitoring", "hosts, templates and alerts in Zabbix, derived from the estate", _monitored
         ),
+        deposited=Step("deposit", "the estate's own state, encrypted, into both regions", _deposited),
         heard=Step("watched", "every agent has been heard", _heard),
         zabbix=monitoring_status,
     )
@@ -32,6 +34,10 @@ def steps_of(estate: Estate) -> tuple[Step, ...]:
 
 def _monitored(context: Context) -> int:
     return len(apply(context.estate, context.paths, context.progress))
+
+
+def _deposited(context: Context) -> int:
+    return deposit_state(context.estate, context.paths, context.progress)
 
 
 def _heard(context: Context) -> int:

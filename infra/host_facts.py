@@ -32,14 +32,17 @@ def main() -> None:
         facts["db_writer"] = command_json(["yiyun-db-writer"])
     if "platform" in services:
         facts["platform"] = platform()
-    if "line-peer" in services:
-        facts["line"] = file_json(Path("/run/yiyun-line.json"))
     if "object-mount" in services:
         facts["attachments"] = mounted("/srv/attachments")
     if "object-copy" in services:
         facts["object_copy"] = command_json(["/usr/local/lib/yiyun/object_copy.py", "--status"])
-    if "watch" in services:
-        facts["watch"] = file_json(Path("/run/yiyun-watch/state.json"))
+    told = {
+        "line": ("line-peer", "/run/yiyun-line.json"),
+        "backup": ("backup", "/var/lib/yiyun-backup/summary.json"),
+        "backup_log": ("backup-log", "/run/yiyun-backup/stream.json"),
+        "watch": ("watch", "/run/yiyun-watch/state.json"),
+    }
+    facts |= {name: file_json(Path(file)) for name, (service, file) in told.items() if service in services}
     if "collector" in services:
         facts["collector"] = command_json(
             ["runuser", "-u", "yiyun-gateway", "--", "yiyun-gateway", "status", "--json"]

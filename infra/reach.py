@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
@@ -14,7 +17,7 @@ from infra.estate.addresses import elastic_addresses, elastic_name_of_host, host
 from infra.trust.store import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from infra.estate.model import Estate, Host
     from infra.paths import EstatePaths
@@ -94,16 +97,55 @@ def ssh_argv(paths: EstatePaths, host: str, command: Sequence[str] = ()) -> list
 
 
 def run_on(
-    paths: EstatePaths, host: str, command: Sequence[str], *, stdin: str = "", seconds: float = 60
+    paths: EstatePaths,
+    host: str,
+    command: Sequence[str],
+    *,
+    stdin: str | bytes = "",
+    seconds: float = 60,
+    tell: Callable[[str], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command on a host by SSH. `seconds`: limit; raises YiyunError when it is passed."""
+    """Run a command on a host by SSH. `seconds`: limit; raises YiyunError when it is passed.
+
+    `tell`: is given each line of its standard error as it comes.
+    """
     argv = ssh_argv(paths, host, command)
+    given = stdin.encode() if isinstance(stdin, str) else stdin
     try:
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+        with _lines(tell) as (stderr, said):
+            done = subprocess.run(
+                argv, input=given, stdout=subprocess.PIPE, stderr=stderr, timeout=seconds, check=False
+            )
+        error = "".join(said) or (done.stderr or b"").decode(errors="replace")
+        return subprocess.CompletedProcess(argv, done.returncode, done.stdout.decode(errors="replace"), error)
     except subprocess.TimeoutExpired:
         raise YiyunError(
             f"{host}: no answer within {seconds:.0f} s", hint=f"yiyun logs {host}", where=host
         ) from None
+
+
+@contextmanager
+def _lines(tell: Callable[[str], None] | None) -> Generator[tuple[int, list[str]]]:
+    """Where standard error goes, and what was read of it: line by line for whoever is told."""
+    said: list[str] = []
+    if tell is None:
+        yield subprocess.PIPE, said
+        return
+    reading, writing = os.pipe()
+
+    def read() -> None:
+        with os.fdopen(reading, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                said.append(line)
+                tell(line.rstrip())
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield writing, said
+    finally:
+        os.close(writing)
+        reader.join(1)
 
 
 def wait_reachable(hosts: Sequence[Host], paths: EstatePaths, *, seconds: float = 90) -> None:

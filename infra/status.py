@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from infra.backup_status import backup_problems, backup_status
 from infra.estate.addresses import host_addresses
 from infra.reach import run_on
 from infra.services.catalogue import SERVICES, services_of
@@ -90,7 +91,7 @@ def judge(estate: Estate, facts: dict[str, Facts], now: datetime, zabbix: dict[s
         "certificates": certificates,
         "object_storage": storage_status(estate, facts, now),
         "zabbix": {**zabbix, "watch": watch_status(estate, facts)},
-        "backups": [],
+        "backups": backup_status(estate, facts, now),
         "drills": [],
     }
     problems = [f"{h['name']} does not answer" for h in hosts if not h["up"]]
@@ -104,6 +105,8 @@ def judge(estate: Estate, facts: dict[str, Facts], now: datetime, zabbix: dict[s
     problems += [f"line: path over {p['name']} is down" for p in line["paths"] if not p["up"]]
     problems += [f"platform: {p['host']} is not ready" for p in fields["platform"] if not p["ready"]]
     problems += storage_problems(fields["object_storage"])
+    silent = {name for name, said in facts.items() if not said}
+    problems += backup_problems(estate, fields["backups"], silent)
     problems += zabbix_problems(fields["zabbix"], now)
     for certificate in certificates:
         left = (datetime.fromisoformat(certificate["not_after"]) - now).days

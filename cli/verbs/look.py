@@ -122,6 +122,8 @@ def show_status(report: Report, now: Status) -> None:
     report.say(f"storage    {_storage(fields['object_storage'])}")
     if fields["oracle"]:
         report.say(f"oracle     {fields['oracle']['state']}")
+    for line in _backups(fields["backups"]):
+        report.say(f"backups    {line}")
     zabbix = fields["zabbix"]
     watched = f"{zabbix['hosts_monitored']} of {zabbix['hosts_expected']} hosts watched"
     report.say(f"zabbix     {_mark(zabbix['reachable'])} {watched}, {len(zabbix['problems'])} open problems")
@@ -145,6 +147,42 @@ def _storage(buckets: list[dict[str, Any]]) -> str:
             age = "[red]never completed[/]" if bucket["age_s"] is None else f"{bucket['age_s']} s old"
             words.append(f"{bucket['name']} {age}")
     return "  ".join(words) or "nothing is mounted or copied"
+
+
+def _backups(found: dict[str, Any]) -> list[str]:
+    """What, where, how old, and when it was last restored: the four questions of an auditor."""
+    if not found["regions"]:
+        return ["none: the estate has no buckets for them"]
+    bases = [one for one in found["saved"] if one["what"] == "mysql"]
+    others = [one for one in found["saved"] if one["what"] != "mysql"]
+    behind = [max(s["behind_s"].values(), default=0.0) for s in found["log"] if s["source"]]
+    newest = f"base {_age(min(one['age_s'] for one in bases))} old" if bases else "no base"
+    log = f"log {min(behind):.0f} s behind" if behind else "no log"
+    hosts = len({one["host"] for one in others})
+    oldest = f", oldest {_age(max(one['age_s'] for one in others))} old" if others else ""
+    tried = found["restored"]
+    restored = (
+        f"restored {_age(tried['age_s'])} ago from {tried['region']} in {tried['seconds']:.0f} s:"
+        f" {'equal to its source' if tried['ok'] else 'NOT right'}"
+        if tried
+        else "never restored yet"
+    )
+    return [
+        f"mysql: {newest}, {log}; {restored}",
+        f"{len(others)} services on {hosts} hosts{oldest}; in {', '.join(found['regions'])}{_read(found)}",
+    ]
+
+
+def _read(found: dict[str, Any]) -> str:
+    """How long ago the region that was read back longest ago was."""
+    newest: dict[str, float] = {}
+    for one in found["read_back"]:
+        newest[one["region"]] = min(one["age_s"], newest.get(one["region"], one["age_s"]))
+    return f"; read back {_age(max(newest.values()))} ago" if newest else ""
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} h"
 
 
 def _mark(good: bool) -> str:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from infra.status import AskMonitoring
 
 
-def steps_of(estate: Estate, *, monitored: Step, heard: Step, zabbix: AskMonitoring) -> tuple[Step, ...]:
+def steps_of(
+    estate: Estate, *, monitored: Step, deposited: Step, heard: Step, zabbix: AskMonitoring
+) -> tuple[Step, ...]:
     """Steps that bring an estate from nothing to verified, in order.
 
     `monitored`, `heard`: the layer above fills Zabbix, and waits for its agents. Between the two other work
-    is done: an agent that was refused asks again only after a minute.
+    is done: an agent that was refused asks again only after a minute. `deposited`: it keeps the estate's own
+    state where the backups are.
     `zabbix`: how that layer asks the monitoring.
     """
     prepare = (
@@ -57,6 +60,8 @@ def steps_of(estate: Estate, *, monitored: Step, heard: Step, zabbix: AskMonitor
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
         Step("zabbix", "monitoring's database, server, pages, proxy and agents", tier("zabbix")),
         monitored,
+        Step("backups", "what hosts keep, and the database's log, into both regions", tier("backup")),
+        deposited,
         Step("hardening", "what a host offers, records and refuses", tier("hardening")),
         heard,
     )

@@ -162,6 +162,17 @@ def test_every_schema_is_a_schema(path: Path) -> None:
     Draft202012Validator.check_schema(json.loads(path.read_text(encoding="utf-8")))
 
 
+def test_lab_up_says_of_the_status_what_status_says() -> None:
+    status, up = (
+        json.loads((SCHEMAS / f"{verb}.json").read_text(encoding="utf-8"))["properties"]
+        for verb in ("status", "lab-up")
+    )
+    within = up["status"]["properties"]
+    assert {name: of for name, of in within.items() if name in status} == {
+        name: of for name, of in status.items() if name in within
+    }
+
+
 @pytest.mark.parametrize("port", ["3306", "22"])
 def test_why_tells_its_whole_chain_within_its_schema(port: str, tmp_path: Path) -> None:
     code, result = result_of("why", "app-1", "db-1", port, state=tmp_path)

@@ -11,6 +11,7 @@ from infra.estate.addresses import host_addresses
 from infra.estate.loading import load_estate
 from infra.status import judge
 from infra.trust.authority import LeafSpec, make_leaf, make_root
+from tests.backed_up import add_backups
 
 LAB = load_estate("lab")
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -33,6 +34,7 @@ def healthy() -> dict[str, dict[str, Any]]:
     facts["ops-1"]["object_copy"] = {"copies": [{"copy": "attachments-remote", "complete_at": complete}]}
     paths = [{"name": g, "up": True, "rtt_ms": 1.0} for g in ("ops-1", "app-2")]
     facts["edge-1"]["line"] = {"path": "ops-1", "paths": paths}
+    add_backups(facts, LAB, NOW)
     return facts
 
 

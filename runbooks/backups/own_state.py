@@ -1,0 +1,52 @@
+"""yiyun's own state, kept beside the estate's data in every region, and shown to open."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+from infra.errors import YiyunError
+from infra.trust.own_state import NAME, digest_of, opened, own_state
+from infra.trust.store import own_identity, write_private
+from runbooks.backups.agent import ask
+from runbooks.backups.hosts import asker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
+
+
+def deposit_state(estate: Estate, paths: EstatePaths, progress: Callable[[str], None]) -> int:
+    """Keep the state in every region when the estate or its secrets changed. Returns how many were made.
+
+    Raises YiyunError when a region did not take it: it is sent again by the next run.
+    """
+    made, note = own_state(estate, paths), paths.deposited
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if before.get("digest") == made.digest:
+        return 0
+    progress("the estate's own state, encrypted")
+    told = ask(paths, asker(estate), "deposit", "--name", NAME, stdin=made.sealed)
+    if told["problems"]:
+        raise YiyunError(
+            f"the estate's own state is not everywhere: {told['problems'][0]}", hint="run it again"
+        )
+    write_private(note, json.dumps({"digest": made.digest, "id": told["id"]}).encode())
+    return 1
+
+
+def state_problems(estate: Estate, paths: EstatePaths, region: str) -> list[str]:
+    """Whether what a region has of the state opens with the estate's key, and is of today's estate."""
+    try:
+        told = ask(paths, asker(estate), "fetch", "--name", NAME, "--from", region)
+        files = opened(base64.b64decode(told["data"]), own_identity(paths))
+    except YiyunError as error:
+        return [f"{NAME}: {error.message}"]
+    if digest_of(files) != own_state(estate, paths).digest:
+        return [
+            f"{NAME}: {told['id']} of {told['ended'][:19]} is of another estate or other secrets than now"
+        ]
+    return []
