@@ -19,7 +19,7 @@ LATE_S = 26 * 3600
 """Saved each night; a clock change and a long run included."""
 RUNNING = '[ "$(systemctl is-active yiyun-backup-save.service)" = activating ]'
 LONGEST_S = 300
-"""Of a first run, which goes on beside what is made after it."""
+"""Of a run that a timer began meanwhile."""
 
 
 def journal(on: Machine) -> dict[str, Any]:
