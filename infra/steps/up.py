@@ -60,9 +60,10 @@ def steps_of(
         Step("premises", "the collector and the hospital", tier("edge", "hospital")),
         Step("zabbix", "monitoring's database, server, pages, proxy and agents", tier("zabbix")),
         monitored,
+        Step("hardening", "what a host offers, records and refuses", tier("hardening")),
+        # After it: what it records is saved too, and the first time at once.
         Step("backups", "what hosts keep, and the database's log, into both regions", tier("backup")),
         deposited,
-        Step("hardening", "what a host offers, records and refuses", tier("hardening")),
         heard,
     )
     proof = (Step("verify", "every check of every role, and the all-pairs probe", partial(prove, zabbix)),)
