@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyrage
@@ -29,30 +28,26 @@ NAME = "yiyun-state"
 ESTATE, SECRETS, HOST_KEYS, ENGINE = "estate.json", "secrets.age", "learnt-host-keys.json", "engine"
 
 
-@dataclass(frozen=True)
-class OwnState:
-    """`digest`: of what people decide, the estate and its secrets: it changes when there is more to lose."""
-
-    digest: str
-    sealed: bytes
-
-
-def own_state(estate: Estate, paths: EstatePaths) -> OwnState:
-    """The archive as it is now. Raises YiyunError without the key to the secrets."""
-    decided = {ESTATE: estate.model_dump_json(indent=1).encode(), SECRETS: paths.secrets.read_bytes()}
+def decided(estate: Estate, paths: EstatePaths) -> dict[str, bytes]:
+    """Name → content of what people decide, the estate and its secrets."""
+    found = {ESTATE: estate.model_dump_json(indent=1).encode(), SECRETS: paths.secrets.read_bytes()}
     if paths.learnt_host_keys.exists():
-        decided[HOST_KEYS] = paths.learnt_host_keys.read_bytes()
+        found[HOST_KEYS] = paths.learnt_host_keys.read_bytes()
+    return found
+
+
+def sealed(estate: Estate, paths: EstatePaths) -> bytes:
+    """The archive as it is now. Raises YiyunError without the key to the secrets."""
     known = sorted(p for p in paths.pulumi.glob(".pulumi/stacks/**/*.json") if p.is_file())
     known += [paths.engine_passphrase] if paths.engine_passphrase.exists() else []
     engine = {f"{ENGINE}/{p.relative_to(paths.root)}": p.read_bytes() for p in known}
-    sealed = pyrage.encrypt(_packed({**decided, **engine}), [own_identity(paths).to_public()])
-    return OwnState(hashlib.sha256(_packed(decided)).hexdigest(), sealed)
+    return pyrage.encrypt(_packed({**decided(estate, paths), **engine}), [own_identity(paths).to_public()])
 
 
-def opened(sealed: bytes, identity: x25519.Identity) -> dict[str, bytes]:
+def opened(archived: bytes, identity: x25519.Identity) -> dict[str, bytes]:
     """Name → content of an archive's files. Raises BadInputError when this key does not open it."""
     try:
-        plain = pyrage.decrypt(sealed, [identity])
+        plain = pyrage.decrypt(archived, [identity])
         with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
             files = [(m.name, archive.extractfile(m)) for m in archive.getmembers() if m.isfile()]
             return {name: file.read() for name, file in files if file is not None}
@@ -61,9 +56,9 @@ def opened(sealed: bytes, identity: x25519.Identity) -> dict[str, bytes]:
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
-    """As `OwnState.digest`, of what was opened."""
-    decided = {name: data for name, data in files.items() if not name.startswith(f"{ENGINE}/")}
-    return hashlib.sha256(_packed(decided)).hexdigest()
+    """Of what people decide, of an archive too: it changes when there is more to lose."""
+    named = {name: data for name, data in files.items() if not name.startswith(f"{ENGINE}/")}
+    return hashlib.sha256(_packed(named)).hexdigest()
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:

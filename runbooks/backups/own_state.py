@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from infra.errors import YiyunError
-from infra.trust.own_state import NAME, digest_of, opened, own_state
+from infra.trust.own_state import NAME, decided, digest_of, opened, sealed
 from infra.trust.store import own_identity, write_private
 from runbooks.backups.agent import ask
 from runbooks.backups.hosts import asker
@@ -24,17 +24,17 @@ def deposit_state(estate: Estate, paths: EstatePaths, progress: Callable[[str], 
 
     Raises YiyunError when a region did not take it: it is sent again by the next run.
     """
-    made, note = own_state(estate, paths), paths.deposited
+    digest, note = digest_of(decided(estate, paths)), paths.deposited
     before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
-    if before.get("digest") == made.digest:
+    if before.get("digest") == digest:
         return 0
     progress("the estate's own state, encrypted")
-    told = ask(paths, asker(estate), "deposit", "--name", NAME, stdin=made.sealed)
+    told = ask(paths, asker(estate), "deposit", "--name", NAME, stdin=sealed(estate, paths))
     if told["problems"]:
         raise YiyunError(
             f"the estate's own state is not everywhere: {told['problems'][0]}", hint="run it again"
         )
-    write_private(note, json.dumps({"digest": made.digest, "id": told["id"]}).encode())
+    write_private(note, json.dumps({"digest": digest, "id": told["id"]}).encode())
     return 1
 
 
@@ -45,7 +45,7 @@ def state_problems(estate: Estate, paths: EstatePaths, region: str) -> list[str]
         files = opened(base64.b64decode(told["data"]), own_identity(paths))
     except YiyunError as error:
         return [f"{NAME}: {error.message}"]
-    if digest_of(files) != own_state(estate, paths).digest:
+    if digest_of(files) != digest_of(decided(estate, paths)):
         return [
             f"{NAME}: {told['id']} of {told['ended'][:19]} is of another estate or other secrets than now"
         ]

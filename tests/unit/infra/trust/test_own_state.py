@@ -10,7 +10,7 @@ from pyrage import x25519
 from infra.errors import BadInputError
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
-from infra.trust.own_state import ESTATE, SECRETS, digest_of, opened, own_state
+from infra.trust.own_state import ESTATE, SECRETS, decided, digest_of, opened, sealed
 from infra.trust.store import SecretStore, own_identity
 
 if TYPE_CHECKING:
@@ -30,29 +30,29 @@ def paths(tmp_path: Path) -> EstatePaths:
 
 
 def test_what_was_archived_comes_back_byte_for_byte(paths: EstatePaths) -> None:
-    made = own_state(LAB, paths)
-    files = opened(made.sealed, own_identity(paths))
+    made = sealed(LAB, paths)
+    files = opened(made, own_identity(paths))
     assert files[SECRETS] == paths.secrets.read_bytes()
     assert files["engine/pulumi/.pulumi/stacks/yiyun/lab.json"] == b'{"version": 3}'
     assert type(LAB).model_validate_json(files[ESTATE]) == LAB
-    assert digest_of(files) == made.digest
+    assert digest_of(files) == digest_of(decided(LAB, paths))
 
 
 def test_nothing_of_it_can_be_read_without_the_key(paths: EstatePaths) -> None:
-    made = own_state(LAB, paths)
-    assert b"db-1" not in made.sealed
+    made = sealed(LAB, paths)
+    assert b"db-1" not in made
     with pytest.raises(BadInputError, match="cannot be opened"):
-        opened(made.sealed, x25519.Identity.generate())
+        opened(made, x25519.Identity.generate())
     with pytest.raises(BadInputError, match="cannot be opened"):
-        opened(made.sealed[:-9], own_identity(paths))
+        opened(made[:-9], own_identity(paths))
 
 
 def test_its_digest_changes_with_what_people_decide_and_with_nothing_else(paths: EstatePaths) -> None:
-    before = own_state(LAB, paths).digest
+    before = digest_of(decided(LAB, paths))
     (paths.pulumi / ".pulumi/stacks/yiyun/lab.json").write_text('{"version": 4}')
-    assert own_state(LAB, paths).digest == before
+    assert digest_of(decided(LAB, paths)) == before
     SecretStore(paths).put("mysql-root", "two")
-    changed = own_state(LAB, paths).digest
+    changed = digest_of(decided(LAB, paths))
     assert changed != before
     smaller = LAB.model_copy(update={"hosts": LAB.hosts[:-1]})
-    assert own_state(smaller, paths).digest not in {before, changed}
+    assert digest_of(decided(smaller, paths)) not in {before, changed}
