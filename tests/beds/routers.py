@@ -60,16 +60,16 @@ class FakeMember:
         while True:
             try:
                 session, _ = listener.accept()
-                session.sendall(GREETING + self.name.encode())
             except OSError:
                 return
-            threading.Thread(target=_hold, args=(session,), daemon=True).start()
+            threading.Thread(target=_hold, args=(session, GREETING + self.name.encode()), daemon=True).start()
 
 
-def _hold(session: socket.socket) -> None:
-    """Until the other end goes, as a server holds an idle session."""
+def _hold(session: socket.socket, greeting: bytes) -> None:
+    """Until the other end goes, as a server holds an idle session; one that has gone already ends itself alone."""
     with session:
         try:
+            session.sendall(greeting)
             while session.recv(4096):
                 pass
         except OSError:

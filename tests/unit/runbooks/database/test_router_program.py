@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,17 @@ def pair(bed: Bed, tmp_path: Path) -> Iterator[dict[str, Router]]:
     yield made
     for router in made.values():
         router.back()
+
+
+def test_the_beds_member_greets_after_clients_that_went_at_once(bed: Bed) -> None:
+    """The router's own checks and impatient callers reset: once that ended a member's greetings for good."""
+    member = bed.members["db-2"]
+    for _ in range(200):
+        gone = socket.create_connection((member.address, member.port))
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()
+    with socket.create_connection((member.address, member.port), timeout=2) as session:
+        assert session.recv(1)
 
 
 def up(router: Router) -> int:
