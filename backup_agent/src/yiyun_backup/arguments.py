@@ -86,6 +86,18 @@ def _restoring(verb: Verb) -> None:
     bringing.add_argument("--key", required=True)
     bringing.add_argument("--at", type=_time, metavar="TIME", help="else the newest")
     bringing.add_argument("--to", type=Path, required=True, metavar="FILE")
+    filing = verb("files", "what was saved of a service on a host, into an empty folder")
+    filing.add_argument("--host", required=True)
+    filing.add_argument("--service", required=True)
+    filing.add_argument("--from", dest="region", default="", metavar="REGION")
+    filing.add_argument("--to", type=Path, required=True, metavar="FOLDER")
+    filing.add_argument(
+        "--password",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="of the host's repository; -: standard input",
+    )
     fetching = verb("fetch", "the newest deposit of a name")
     fetching.add_argument("--name", required=True)
     fetching.add_argument("--from", dest="region", default="", metavar="REGION")

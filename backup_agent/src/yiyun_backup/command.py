@@ -1,4 +1,4 @@
-"""`yiyun-backup`: stream, base, sum, save, deposit, fetch, list, restore, query, table, object,
+"""`yiyun-backup`: stream, base, sum, save, deposit, fetch, list, restore, query, table, object, files,
 rehearse, check, copy, care, keep, hold, prune, journal, try-to-remove, status, version.
 
 Results on standard output, progress on standard error. Exit codes: 0 fine, 1 failed, 3 refused, 4 bad input.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import (
     bases,
+    bringing,
     care,
     checking,
     copying,
@@ -101,8 +102,10 @@ def _fetch(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _restore(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    with brought(config, asked.identity) as identity:
+        opened_by = identities(identity)
     done = recover.recover(
-        config, asked.region, _moment(asked), asked.to, identities(asked.identity), _way(config), asked.base
+        config, asked.region, _moment(asked), asked.to, opened_by, _way(config), asked.base
     )
     return recover.fields_of(done)
 
@@ -127,6 +130,13 @@ def _table(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
 
 def _object(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
     return objects.bring_back(config, asked.bucket, asked.key, asked.at, asked.to)
+
+
+def _files(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    with brought(config, asked.password) as password:
+        return bringing.bring_files(
+            config, asked.region, asked.host, asked.service, password, asked.to, Lines()
+        )
 
 
 def _rehearse(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
@@ -216,6 +226,7 @@ VERBS: dict[str, Callable[[Config, argparse.Namespace], dict[str, Any] | None]] 
     "query": _query,
     "table": _table,
     "object": _object,
+    "files": _files,
     "rehearse": _rehearse,
     "check": _check,
     "copy": _copy,
