@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from infra.steps.converging import bundle_of
 from infra.steps.model import Step
 from infra.steps.up import steps_of as steps_below
 from monitoring.look import monitoring_status, wait_until_watched
 from monitoring.sync import apply
-from runbooks.backups.own_state import deposit_state
+from runbooks.backups.own_state import deposit_opener, deposit_state
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate
@@ -37,7 +38,10 @@ def _monitored(context: Context) -> int:
 
 
 def _deposited(context: Context) -> int:
-    return deposit_state(context.estate, context.paths, context.progress)
+    estate, paths, progress = context.estate, context.paths, context.progress
+    return deposit_state(estate, paths, progress) + deposit_opener(
+        estate, paths, bundle_of(context), progress
+    )
 
 
 def _heard(context: Context) -> int:

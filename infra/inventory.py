@@ -22,12 +22,14 @@ from infra.estate.endpoints import Endpoint, endpoints
 from infra.estate.flows import flows, same_network
 from infra.estate.limits import EDGE, TLS12_CIPHERS
 from infra.estate.loading import load_estate
+from infra.estate.recovery import attachments_bucket
 from infra.estate.wall import wall_of
 from infra.paths import EstatePaths
-from infra.services.backup import BACKUP
+from infra.services.backup import ACCOUNT, BACKUP, IDENTITY, READER
 from infra.services.base import SSHD
 from infra.services.catalogue import KNOWN_ROLES, SERVICES, services_of
 from infra.services.platform import LINE_GATEWAY
+from infra.services.storage import MOUNT
 from infra.trust.material import Material
 
 if TYPE_CHECKING:
@@ -65,13 +67,38 @@ def shared_variables(estate: Estate) -> Variables:
         "yiyun_vpc_cidr": str(estate.vpc.cidr),
         "yiyun_shared_kernel": estate.provider == "lab",
         "yiyun_buckets": [b.model_dump(include={"name", "region", "copy_of"}) for b in estate.buckets],
+        "yiyun_attachments": attachments_variables(estate),
         "yiyun_database": estate.database.model_dump(),
+        "yiyun_isolated": estate.isolated,
         "yiyun_edge": EDGE.as_variables(),
         "yiyun_tls12_ciphers": TLS12_CIPHERS,
         "yiyun_balancer_addresses": [str(balancer_address(estate, b)) for b in estate.load_balancers],
         "yiyun_line_sources": line_sources(estate),
         "yiyun_ports": {f"{s.name}.{p.name}": p.number for s in SERVICES for p in s.listens},
     }
+
+
+def attachments_variables(estate: Estate) -> Variables:
+    """The bucket of attachments and who calls it: a rehearsal reads the copy, with an account that reads."""
+    return {
+        "bucket": attachments_bucket(estate),
+        "account": READER if estate.isolated else MOUNT.account,
+        "read_only": estate.isolated,
+    }
+
+
+def recovery_secrets(estate: Estate, host: Host) -> set[str]:
+    """What a host of a recovery has besides: the key that reads; the first member what opens the log."""
+    if not estate.recovers:
+        return set()
+    first = [h.name for h in estate.hosts_with("db")][:1]
+    return {f"object-{READER}", *([IDENTITY] if host.name in first else [])}
+
+
+def recovery_variables(estate: Estate, host: Host) -> Variables:
+    """Where the first member of a recovery brings its data from; the others are copied from it."""
+    first = [h.name for h in estate.hosts_with("db")][:1]
+    return {"region": estate.region.name} if estate.recovers and host.name in first else {}
 
 
 def line_sources(estate: Estate) -> list[str]:
@@ -87,6 +114,7 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
     addresses = host_addresses(estate)
     accepted = material.accepted()
     wanted = {spec.name for s in services_of(host) for spec in s.secrets if not spec.per_host}
+    wanted |= recovery_secrets(estate, host)
     variables: Variables = {
         "yiyun_address": str(addresses[host.name]),
         "yiyun_memory_mib": memory_mib(estate, host),
@@ -105,6 +133,8 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
         "yiyun_sign_in_users": list(host.sign_in_users),
         "yiyun_jump_targets": jump_targets(estate, host),
     }
+    if recovering := recovery_variables(estate, host):
+        variables["yiyun_restore"] = recovering
     if BACKUP in services_of(host):
         variables["yiyun_backup"] = backup_variables(estate, host, material)
     if host.exists:
@@ -119,6 +149,8 @@ def host_variables(estate: Estate, host: Host, material: Material, public: dict[
 def backup_variables(estate: Estate, host: Host, material: Material) -> Variables:
     """What a host's backup agent is told: stores, whom to encrypt to, whom to trust, what to save."""
     return {
+        "estate": estate.origin,
+        "account": READER if estate.isolated else ACCOUNT,
         "stores": [
             {"region": region, "bucket": bucket, "upload_kib": upload_kib(estate) if far else 0}
             for far, (region, bucket) in enumerate(stores_of(estate))

@@ -13,15 +13,19 @@ from cli.contract import EstateOption, JsonOption, QuietOption, YesOption, confi
 from cli.verbs.drill_report import TimestampOption, published_fields, say_published, stamped
 from cli.verbs.look import must_be_deployed
 from infra.engine.lock import estate_lock
-from infra.errors import RefusedError
+from infra.errors import BadInputError, RefusedError
+from infra.rotation.recovery import Kit, read_kit
 from runbooks.drills.about import People, whoever_runs_this
 from runbooks.drills.catalogue import as_text, find_drill, shipped
 from runbooks.drills.conduct import conduct, resume, summary
 from runbooks.drills.folder import folders
+from runbooks.drills.model import Drill
 from runbooks.drills.ran import ran
+from runbooks.drills.rehearsal import Rehearsal
 from runbooks.drills.reports.publish import KEY, publish
 from runbooks.drills.svg import write_svg
 from runbooks.drills.trends import drawn
+from runbooks.recovery.drill import rehearse
 
 NOT_PASSED = 1
 
@@ -83,6 +87,12 @@ def run(
     operator: Annotated[str, typer.Option(help="Who runs it, for the report; default: you.")] = "",
     approver: Annotated[str, typer.Option(help="Who allowed it, for the report.")] = "",
     observer: Annotated[str, typer.Option(help="Who watches, for the report.")] = "",
+    kit: Annotated[
+        Path | None, typer.Option(help="Of a rehearsal: the recovery kit (secrets export-recovery).")
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option("--passphrase-file", help="File with the kit's passphrase.")
+    ] = None,
     timestamp: TimestampOption = "",
     yes: YesOption = False,
     json_output: JsonOption = False,
@@ -98,11 +108,15 @@ def run(
                 "drills run in a lab so far",
                 hint="yiyun drill run --estate lab; not verified against the vendor",
             )
+        opened = _kit(wanted, kit, passphrase_file)
         confirm(report, f"Run {wanted.name} on {loaded.estate}: {wanted.title.en}?", yes=yes, destroys=True)
         chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
         people = People(operator or whoever_runs_this(), approver, observer)
         with report.progress() as progress, estate_lock(report.paths, "drill run", progress):
-            folder, verdict = conduct(wanted, loaded, report.paths, chosen, people, progress)
+            if isinstance(wanted, Rehearsal):
+                folder, verdict = rehearse(wanted, loaded, report.paths, chosen, people, progress, opened)
+            else:
+                folder, verdict = conduct(wanted, loaded, report.paths, chosen, people, progress)
             progress("writing the report")
             published = publish(folder, report.paths, KEY.private())
             stamped(report, folder, timestamp)
@@ -153,6 +167,17 @@ def history(
             )
             table.add_row(*map(str, cells))
         report.say(table)
+
+
+def _kit(wanted: Drill | Rehearsal, file: Path | None, passphrase_file: Path | None) -> Kit | None:
+    """The recovery kit that was given, opened. Raises BadInputError for one that the drill does not need."""
+    if file is None:
+        return None
+    if not isinstance(wanted, Rehearsal):
+        raise BadInputError(f"{wanted.name} needs no kit", hint="leave --kit out")
+    if passphrase_file is None:
+        raise BadInputError("the kit's passphrase is missing", hint="--passphrase-file FILE")
+    return read_kit(file, passphrase=passphrase_file.read_text(encoding="utf-8").splitlines()[0])
 
 
 def _say(report: Any, name: str, fields: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from infra.steps.proving import PROOF
 from infra.trust.material import Material
 from runbooks.drills.blast import NEWEST, blast_radius
 from runbooks.drills.catalogue import shipped
+from runbooks.drills.model import Drill
 from runbooks.drills.ran import ran
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def _blast_radius(estate: Estate, paths: EstatePaths, plan: Preview) -> list[Bla
     """What the plan would interrupt; the drills' evidence is read only when there is something to change."""
     if not plan.changes:
         return []
-    return blast_radius(plan.changes, estate, shipped(), ran(paths, NEWEST), datetime.now(UTC))
+    breaking = {name: drill for name, drill in shipped().items() if isinstance(drill, Drill)}
+    return blast_radius(plan.changes, estate, breaking, ran(paths, NEWEST), datetime.now(UTC))
 
 
 def _refuse_unasked_destruction(

@@ -105,10 +105,12 @@ def secrets_export(
 ) -> None:
     """Write the key that opens the secrets to a file of its own, encrypted. Keep it away from the state."""
     with reporting("secrets export-recovery", estate, json_output, quiet) as report:
-        report.load()
+        loaded = report.load()
         if bool(recipient) == (passphrase_file is not None):
             raise BadInputError("give --recipient or --passphrase-file", hint="one of the two")
-        export_recovery(report.paths, to, recipient=recipient, passphrase=_first_line(passphrase_file))
+        export_recovery(
+            loaded, report.paths, to, recipient=recipient, passphrase=_first_line(passphrase_file)
+        )
         report.fields |= {"file": str(to)}
         report.say(f"wrote {to}; back: yiyun secrets import-recovery {to}")
 

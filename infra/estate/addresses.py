@@ -16,7 +16,9 @@ BALANCER_FIRST = 5
 STORE_ADDRESS = "100.64.{}.10"
 """Object stores of a lab, by their region's number from 1: the shared space of RFC 6598, as in clouds."""
 BACKBONE_ADDRESS = "100.64.{}.1"
-"""Under which a region's VPC calls the object stores of other regions."""
+"""Under which a region's VPC calls object stores that are not its own, by its estate's number."""
+RECOVERED_FROM = 100
+"""Public addresses of an estate that recovers another one count from here on: both may be there at once."""
 LINE_FIRST = 200
 """Line addresses (source of what comes over the line) count from .200 of the gateway's subnet."""
 
@@ -81,8 +83,9 @@ def store_addresses(estate: Estate) -> dict[str, IPv4Address | None]:
 
     The lab's are ours to give; a cloud has them behind a name, so None there.
     """
-    numbers = {estate.region.name: 1}
-    for region in sorted({b.region for b in estate.buckets} - {estate.region.name}):
+    # Stores keep their addresses, whichever estate calls them.
+    numbers = {(estate.remote_region if estate.recovers else estate.region).name: 1}
+    for region in sorted({b.region for b in estate.buckets} - set(numbers)):
         numbers[region] = len(numbers) + 1
     wanted = {b.region for b in estate.buckets}
     return {
@@ -116,4 +119,5 @@ def elastic_addresses(estate: Estate) -> dict[str, IPv4Address]:
     pool = estate.internet.pool
     if pool is None:
         return {}
-    return {name: pool[FIRST_HOST + index] for index, name in enumerate(elastic_names(estate))}
+    first = RECOVERED_FROM if estate.recovers else FIRST_HOST
+    return {name: pool[first + index] for index, name in enumerate(elastic_names(estate))}

@@ -66,6 +66,10 @@ def addresses_of(estate: Estate) -> dict[str, IPv4Address]:
     return {**host_addresses(estate), **known}
 
 
-def backbone_address() -> IPv4Address:
-    """Under which the estate's VPC (of region number 1) calls endpoints of other regions."""
-    return IPv4Address(BACKBONE_ADDRESS.format(1))
+OWN_NUMBER, RECOVERY_NUMBER = 1, 2
+"""Of an estate's VPC, and of the VPC of an estate that recovers it, on the provider's backbone."""
+
+
+def backbone_addresses() -> tuple[IPv4Address, ...]:
+    """Under which an estate's VPC calls endpoints of other regions, and so does one that takes its place."""
+    return tuple(IPv4Address(BACKBONE_ADDRESS.format(number)) for number in (OWN_NUMBER, RECOVERY_NUMBER))

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Literal
 
 from infra.estate.addresses import balancer_address, host_addresses, line_addresses
-from infra.estate.endpoints import backbone_address, endpoint_named, endpoints
+from infra.estate.endpoints import backbone_addresses, endpoint_named, endpoints
 from infra.services.catalogue import services_of
 from infra.services.model import EVERY_HOST, INTERNET, LOAD_BALANCER, OPERATORS, SITES
 
@@ -61,6 +61,10 @@ def _managed(estate: Estate) -> Iterator[Flow]:
             for caller in port.callers:
                 if to.region != estate.region.name and not caller.across_regions:
                     continue
+                if caller.service == OPERATORS:
+                    if to.region != estate.region.name:
+                        yield Flow(OPERATORS, to.name, to.service.name, port, caller.service, "outside")
+                    continue
                 for source in estate.cloud_hosts:
                     if _runs(source, caller.service):
                         yield Flow(source.name, to.name, to.service.name, port, caller.service, "managed")
@@ -101,8 +105,10 @@ def same_network(one: Host, other: Host) -> bool:
 def sources_of(estate: Estate, flow: Flow) -> tuple[IPv4Network, ...]:
     """Addresses as the destination's security group sees them, as networks."""
     to = endpoint_named(estate, flow.destination)
+    if to is not None and flow.source == OPERATORS:
+        return estate.internet.operators
     if to is not None and to.region != estate.region.name:
-        return (_single(backbone_address()),)
+        return tuple(_single(address) for address in backbone_addresses())
     if flow.path == "line":
         return tuple(
             _single(a) for gateway, a in line_addresses(estate).items() if gateway != flow.destination

@@ -154,6 +154,15 @@ class Database(Part):
     """The vendor's default mode: the group elects one primary itself, about six seconds after it lost one."""
 
 
+class Recovers(Part):
+    """Of an estate that takes another one's place in the region where its backups are."""
+
+    estate: Name
+    """Whose data, names, addresses and secrets it has."""
+    isolated: bool = True
+    """A rehearsal: it reads the backups and writes none, and nobody outside is told of it."""
+
+
 class Published(Part):
     """Ports of 127.0.0.1 at which a lab is reached."""
 
@@ -161,6 +170,8 @@ class Published(Part):
     premises: int = Field(default=10023, ge=1024, le=65535)
     web: int = Field(default=10443, ge=1024, le=65535)
     monitoring: int = Field(default=10444, ge=1024, le=65535)
+    backups: int = Field(default=10445, ge=1024, le=65535)
+    """The object storage of the other region, as operators reach it who have lost everything else."""
 
 
 class Lab(Part):
@@ -192,9 +203,20 @@ class Estate(Part):
     buckets: tuple[Bucket, ...] = ()
     line: Line | None = None
     database: Database = Database()
+    recovers: Recovers | None = None
     secrets_from: str = ""
     state: str = ""
     lab: Lab = Lab()
+
+    @property
+    def origin(self) -> str:
+        """Whose data it works with: its own, or that of the estate it recovers."""
+        return self.recovers.estate if self.recovers else self.estate
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it is a rehearsal, which writes nothing outside."""
+        return self.recovers is not None and self.recovers.isolated
 
     def host(self, name: str) -> Host:
         """The host of that name. Raises KeyError when there is none."""

@@ -215,6 +215,8 @@ def _balancers(estate: Estate) -> Iterator[PlannedResource]:
 
 
 def _object_storage(estate: Estate) -> Iterator[PlannedResource]:
+    if estate.recovers:
+        return  # it works with the stores and buckets that are there: they are the other estate's
     permitted = flows(estate)
     for endpoint in endpoints(estate):
         yield PlannedResource(

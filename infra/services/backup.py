@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.services.model import BucketGrant, Save, SecretFile, SecretSpec, Service
+from infra.services.storage import ATTACHMENTS
 
 BUCKETS = ("backups", "backups-remote")
 """The estate's buckets of backups by name, the near region's first; under object lock."""
@@ -12,6 +13,8 @@ SIGNING, REPOSITORY = "backup-signing", "backup-repository"
 """Each host's own secrets: the key it signs its catalogue with, and the password of its repository."""
 PRUNER = "backup-pruning"
 """The account that removes what is over and locked no more. Its key is on no host, but brought for a run."""
+READER = "recovery"
+"""The account that reads the copies. Its key is in the recovery kit, and on the hosts of a rehearsal."""
 IDENTITY = "backup-identity"
 """What opens the log (age). Hosts get its public half; whole it is in the recovery kit and, for restores that
 nobody has to ask for, on the operations host."""
@@ -72,6 +75,18 @@ BACKUP_PRUNING = Service(
     grants=tuple(BucketGrant(PRUNER, bucket, "prune") for bucket in BUCKETS),
     health="the age of the newest run",
     keeps_nothing="it only removes",
+)
+BACKUP_RECOVERY = Service(
+    name="backup-recovery",
+    roles=(),
+    purpose="reads the copies in the other region, to bring the estate back from them alone",
+    secrets=(SecretSpec(f"object-{READER}", 40, kind="object-storage-key"),),
+    grants=(
+        BucketGrant(READER, BUCKETS[1], "read"),
+        BucketGrant(READER, ATTACHMENTS, "read", of_copies=True),
+    ),
+    health="the age of the newest rehearsal",
+    keeps_nothing="it only reads",
 )
 BACKUP_TRIAL = Service(
     name="backup-trial",

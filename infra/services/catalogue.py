@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra.services.backup import BACKUP, BACKUP_LOG, BACKUP_PRUNING, BACKUP_TRIAL
+from infra.services.backup import BACKUP, BACKUP_LOG, BACKUP_PRUNING, BACKUP_RECOVERY, BACKUP_TRIAL
 from infra.services.base import BASTION, BASTION_DOOR, DEPOT, HARDENING, HOST_FIREWALL, SSHD, TIME
 from infra.services.data import DB_ROUTER, MYSQL, MYSQL_HEALTH, ORACLE
 from infra.services.monitoring import (
@@ -52,6 +52,7 @@ SERVICES: tuple[Service, ...] = (
     BACKUP,
     BACKUP_LOG,
     BACKUP_PRUNING,
+    BACKUP_RECOVERY,
     BACKUP_TRIAL,
 )
 KNOWN_ROLES = frozenset(role for service in SERVICES for role in service.roles)

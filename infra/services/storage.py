@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.services.model import BucketGrant, Caller, Port, Save, SecretFile, SecretSpec, Service
+from infra.services.model import OPERATORS, BucketGrant, Caller, Port, Save, SecretFile, SecretSpec, Service
 
 ATTACHMENTS = "attachments"
 """The platform's bucket of attachments, by its name in the estate."""
@@ -21,6 +21,8 @@ OBJECT_STORAGE = Service(
                 Caller("object-mount"),
                 Caller("object-copy", across_regions=True),
                 Caller("backup", across_regions=True),
+                # Of the other region: who has lost the estate begins there.
+                Caller(OPERATORS, across_regions=True),
             ),
         ),
     ),
@@ -28,7 +30,8 @@ OBJECT_STORAGE = Service(
     health="https, by the estate's authority",
     saves=(Save("objects"),),
 )
-_MOUNT = BucketGrant("attachments-app", ATTACHMENTS, "add")
+MOUNT = BucketGrant("attachments-app", ATTACHMENTS, "add")
+"""Of the hosts that show the bucket as a folder."""
 OBJECT_MOUNT = Service(
     name="object-mount",
     roles=("app",),
@@ -36,8 +39,8 @@ OBJECT_MOUNT = Service(
     units=("yiyun-attachments",),
     owned_files=("/etc/yiyun-attachments/rclone.conf", "/etc/systemd/system/yiyun-attachments.service"),
     secret_files=(SecretFile("/etc/yiyun-attachments/rclone.conf"),),
-    secrets=(SecretSpec(_MOUNT.secret, 40, kind="object-storage-key"),),
-    grants=(_MOUNT,),
+    secrets=(SecretSpec(MOUNT.secret, 40, kind="object-storage-key"),),
+    grants=(MOUNT,),
     health="a mount that answers",
     keeps_nothing="a file is in the bucket when its writer has closed it",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.bundle.build import build_bundle
 from infra.bundle.model import LOCK_NAME, Bundle
@@ -68,13 +68,21 @@ def _inputs_with(estate: Estate, paths: EstatePaths, bundle: Bundle) -> dict[str
 
 def tier(*tags: str) -> Callable[[Context], int]:
     """The step that runs the parts of these tiers, each where something differs."""
+    return _step(lambda part: part.tier in tags, {})
 
+
+def only(*names: str, extra: Mapping[str, Any] | None = None) -> Callable[[Context], int]:
+    """The step that runs these parts. `extra`: variables of this run alone."""
+    return _step(lambda part: part.name in names, extra or {})
+
+
+def _step(wants: Callable[[Part], bool], extra: Mapping[str, Any]) -> Callable[[Context], int]:
     def run(context: Context) -> int:
         looked_before = FOUND in context.results
-        parts = tuple(p for p in read_parts(playbooks_folder()) if p.tier in tags)
+        parts = tuple(p for p in read_parts(playbooks_folder()) if wants(p))
         wanted = _wanted(context, parts)
         put_right = 0 if looked_before else _put_right(surveyed(context))
-        return put_right + (_run(context, parts, wanted) if wanted else 0)
+        return put_right + (_run(context, parts, wanted, extra) if wanted else 0)
 
     return run
 
@@ -90,7 +98,12 @@ def _wanted(context: Context, parts: tuple[Part, ...]) -> dict[str, frozenset[st
     return {host: frozenset(own) for host, own in chosen.items() if own}
 
 
-def _run(context: Context, parts: tuple[Part, ...], wanted: Mapping[str, frozenset[str]]) -> int:
+def _run(
+    context: Context,
+    parts: tuple[Part, ...],
+    wanted: Mapping[str, frozenset[str]],
+    extra: Mapping[str, Any],
+) -> int:
     """One run of the playbook over the hosts and parts that differ; Ansible takes the product of both."""
     found = surveyed(context)
     chosen = frozenset[str]().union(*wanted.values())
@@ -99,7 +112,7 @@ def _run(context: Context, parts: tuple[Part, ...], wanted: Mapping[str, frozens
     request = ConvergeRequest(
         tags=tuple(f"{PREFIX}{p.name}" for p in parts if p.name in chosen),
         limit=tuple(wanted),
-        extra={"yiyun_bundle": str(bundle_of(context).path)},
+        extra={**extra, "yiyun_bundle": str(bundle_of(context).path)},
     )
     result = converge(context.paths, context.source, request, context.progress)
     recorded(found, context.estate, context.paths, ran, manifests(result.names))

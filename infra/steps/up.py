@@ -35,22 +35,7 @@ def steps_of(
     state where the backups are.
     `zabbix`: how that layer asks the monitoring.
     """
-    prepare = (
-        Step("machine", "what this machine must have", machine),
-        Step(
-            "programs",
-            "the Pulumi engine and the object store: installed, downloaded or built once",
-            _programs,
-        ),
-        Step("image", "operating systems of hosts and appliances", _image),
-        Step("bundle", "packages, wheels and binaries the hosts will need", _bundle),
-    )
-    provision = (
-        Step("trust", "the estate's authority, keys and secrets", _trust),
-        Step("infrastructure", "networks, hosts, disks, balancer, buckets, by Pulumi", _infrastructure),
-        Step("realise", "the lab agrees with the records: fabric, disks, hosts", realise_lab),
-        Step("reach", "every host answers by SSH through its bastion", reach),
-    )
+    bundle = Step("bundle", "packages, wheels and binaries the hosts will need", _bundle)
     configure = (
         Step("survey", "what differs on the hosts; what nobody declared is taken away", look),
         Step("foundation", "names, certificates, time, the line, the depot", tier("base", "line", "depot")),
@@ -72,7 +57,30 @@ def steps_of(
             f"the provider {estate.provider} is not available yet",
             hint="use the lab: yiyun up --estate lab",
         )
-    return (*prepare, *provision, *configure, *proof)
+    return (*prepare_steps(), bundle, *provision_steps(), *configure, *proof)
+
+
+def prepare_steps() -> tuple[Step, ...]:
+    """What the machine needs that runs yiyun, whatever the hosts are installed from."""
+    return (
+        Step("machine", "what this machine must have", machine),
+        Step(
+            "programs",
+            "the Pulumi engine and the object store: installed, downloaded or built once",
+            _programs,
+        ),
+        Step("image", "operating systems of hosts and appliances", _image),
+    )
+
+
+def provision_steps() -> tuple[Step, ...]:
+    """From the estate's file to hosts that answer."""
+    return (
+        Step("trust", "the estate's authority, keys and secrets", _trust),
+        Step("infrastructure", "networks, hosts, disks, balancer, buckets, by Pulumi", _infrastructure),
+        Step("realise", "the lab agrees with the records: fabric, disks, hosts", realise_lab),
+        Step("reach", "every host answers by SSH through its bastion", reach),
+    )
 
 
 def _programs(context: Context) -> int:
@@ -88,7 +96,8 @@ def _programs(context: Context) -> int:
 def _fetch_ahead(context: Context) -> None:
     for image in _images(context.estate):
         ensure_image(image, context.progress)
-    build_bundle(context.progress)
+    if "bundle" not in context.results:
+        build_bundle(context.progress)
 
 
 def _images(estate: Estate) -> list[str]:

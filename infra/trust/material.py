@@ -186,13 +186,23 @@ class Material:
         return [str(identity.to_public())]
 
     def backup_signers(self) -> dict[str, str]:
-        """Host → public key, in hexadecimal, of what it signs its catalogue and its log with."""
-        found: dict[str, str] = {}
-        for host in self.estate.hosts:
-            if seed := self.host_secrets(host).get(SIGNING):
-                key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
-                found[host.name] = key.public_key().public_bytes_raw().hex()
-        return found
+        """Host → public key, in hexadecimal, of what it signs its catalogue and its log with.
+
+        A recovery has fewer hosts than the estate whose backups it reads: all who have a key count there.
+        """
+        seeds = {host.name: self.host_secrets(host).get(SIGNING) for host in self.estate.hosts}
+        if self.estate.recovers:
+            prefix = f"{SIGNING}:"
+            known = [name for name in self.store.names() if name.startswith(prefix)]
+            seeds |= {name.removeprefix(prefix): self.store.get(name) for name in known}
+        return {
+            host: ed25519.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
+            .public_key()
+            .public_bytes_raw()
+            .hex()
+            for host, seed in sorted(seeds.items())
+            if seed
+        }
 
     def host_secrets(self, host: Host) -> dict[str, str]:
         """A host's own secrets by name, of what its services declare, WireGuard's keys apart."""

@@ -12,9 +12,13 @@ from infra.trust.store import own_identity, write_private
 from runbooks.backups.agent import ask
 from runbooks.backups.hosts import asker
 
+OPENER = "restic"
+"""A deposit: where nothing else is left, the copies are opened with it."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from infra.bundle.model import Bundle
     from infra.estate.model import Estate
     from infra.paths import EstatePaths
 
@@ -34,7 +38,28 @@ def deposit_state(estate: Estate, paths: EstatePaths, progress: Callable[[str], 
         raise YiyunError(
             f"the estate's own state is not everywhere: {told['problems'][0]}", hint="run it again"
         )
-    write_private(note, json.dumps({"digest": digest, "id": told["id"]}).encode())
+    write_private(note, json.dumps(before | {"digest": digest, "id": told["id"]}).encode())
+    return 1
+
+
+def deposit_opener(
+    estate: Estate, paths: EstatePaths, bundle: Bundle, progress: Callable[[str], None]
+) -> int:
+    """Keep what opens the repositories beside them, as it came: the Debian package. Returns as above."""
+    package = next((f for f in bundle.lock.files if f.package == OPENER), None)
+    if package is None:
+        raise YiyunError(f"the bundle has no package {OPENER}", hint="yiyun bundle build")
+    note = paths.deposited
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if before.get(OPENER) == package.sha256:
+        return 0
+    progress(f"{OPENER} {package.version}, which opens the repositories")
+    told = ask(
+        paths, asker(estate), "deposit", "--name", OPENER, stdin=(bundle.path / package.path).read_bytes()
+    )
+    if told["problems"]:
+        raise YiyunError(f"{OPENER} is not everywhere: {told['problems'][0]}", hint="run it again")
+    write_private(note, json.dumps(before | {OPENER: package.sha256}).encode())
     return 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -13,19 +13,24 @@ from ruamel.yaml.error import YAMLError
 
 from infra.errors import BadInputError
 from runbooks.drills.model import Drill
+from runbooks.drills.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
-def shipped() -> dict[str, Drill]:
+AnyDrill: TypeAlias = Drill | Rehearsal
+"""One that breaks something, or one that goes the way back."""
+
+
+def shipped() -> dict[str, AnyDrill]:
     """Name → drill, in the order of their names. Raises BadInputError for a file that is none."""
     folder = resources.files("runbooks.drills.library")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     return {drill.name: drill for drill in map(read_drill, files)}
 
 
-def find_drill(word: str) -> Drill:
+def find_drill(word: str) -> AnyDrill:
     """A shipped drill, or a file. Raises BadInputError naming what there is, or what is wrong in the file."""
     if word.endswith((".yaml", ".yml")):
         path = Path(word)
@@ -40,7 +45,15 @@ def find_drill(word: str) -> Drill:
     return drills[word]
 
 
-def as_text(drill: Drill) -> str:
+def find_breaking(word: str) -> Drill:
+    """As `find_drill`, of those that break something under load. Raises BadInputError for another."""
+    found = find_drill(word)
+    if isinstance(found, Rehearsal):
+        raise BadInputError(f"{word} breaks nothing under load", hint=f"yiyun drill run {word}")
+    return found
+
+
+def as_text(drill: AnyDrill) -> str:
     """A drill as its file would have it."""
     text = io.StringIO()
     yaml = YAML()
@@ -50,10 +63,12 @@ def as_text(drill: Drill) -> str:
     return text.getvalue()
 
 
-def read_drill(path: Path | Traversable) -> Drill:
+def read_drill(path: Path | Traversable) -> AnyDrill:
     """A drill's file. Raises BadInputError saying where it is wrong."""
     try:
-        return Drill.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+        written = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        rehearses = isinstance(written, dict) and "rehearses" in written
+        return Rehearsal.model_validate(written) if rehearses else Drill.model_validate(written)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

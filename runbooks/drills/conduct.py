@@ -56,7 +56,7 @@ def conduct(
     status = collect(estate, paths, lambda _: None, monitoring_status).fields
     roles = roles_now(estate, status)
     concrete = resolved(drill, estate, roles)
-    folder = _new_folder(paths, drill.name)
+    folder = new_folder(paths, drill.name)
     folder.drill.write_text(concrete.model_dump_json(indent=1) + "\n", encoding="utf-8")
     journal = Journal(folder.journal)
     began = time.time()
@@ -193,7 +193,8 @@ def _left(paths: EstatePaths) -> Iterator[tuple[Folder, list[dict[str, object]]]
             yield folder, orders
 
 
-def _new_folder(paths: EstatePaths, name: str) -> Folder:
+def new_folder(paths: EstatePaths, name: str) -> Folder:
+    """An empty folder for the evidence of a drill. Raises YiyunError when the disk does not take it."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     path = paths.drills / f"{now}-{name}-{secrets.token_hex(3)}"
     try:

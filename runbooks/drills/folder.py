@@ -14,6 +14,7 @@ from runbooks.drills.evidence.observers import read_sightings
 from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
 from runbooks.drills.journal import Journal, named, read_journal
 from runbooks.drills.model import Drill
+from runbooks.drills.rehearsal import Rehearsal
 from runbooks.drills.roles import hit
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runbooks.drills.journal import Event
 
 HELD = TypeAdapter(list[Held])
+DRILL: TypeAdapter[Drill | Rehearsal] = TypeAdapter(Drill | Rehearsal)
 EVIDENCE = ("drill.json", "journal.jsonl", "history.jsonl", "held.json", "seen.jsonl", "about.json")
 """The files that a report names by their hashes, where they exist."""
 
@@ -102,7 +104,7 @@ class Folder:
     def evidence(self) -> Evidence:
         """Everything that was recorded. Raises BadInputError for a file that is not what it should be."""
         try:
-            drill = Drill.model_validate_json(self.drill.read_bytes())
+            drill = DRILL.validate_json(self.drill.read_bytes())
             held = HELD.validate_json(self.held.read_bytes()) if self.held.exists() else []
         except (OSError, ValidationError) as error:
             raise BadInputError(f"{self.path.name}: {error}", hint="the evidence is not whole") from None

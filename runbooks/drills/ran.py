@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infra.errors import BadInputError
 from runbooks.drills.conduct import summary
-from runbooks.drills.folder import Folder, folders
+from runbooks.drills.folder import DRILL, Folder, folders
 from runbooks.drills.journal import named, read_journal
-from runbooks.drills.model import Drill
 from runbooks.drills.roles import hit
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def read_ran(folder: Folder) -> Ran:
     """What one drill showed; `unreadable`, with the reason, where its evidence is not whole."""
     name, began = _name(folder), _stamp(folder)
     try:
-        drill = Drill.model_validate_json(folder.drill.read_text(encoding="utf-8"))
+        drill = DRILL.validate_json(folder.drill.read_bytes())
         start = named(read_journal(folder.journal), "began")
         figures = summary(folder.verdict())
     except (BadInputError, ValidationError, OSError, ValueError, KeyError) as error:

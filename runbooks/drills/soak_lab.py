@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from infra.errors import YiyunError
 from runbooks.drills.about import People, whoever_runs_this
-from runbooks.drills.catalogue import find_drill
+from runbooks.drills.catalogue import find_breaking
 from runbooks.drills.conduct import conduct
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.ground import LabGround
@@ -42,7 +42,7 @@ class LabHands:
         ground = LabGround(Place(self.estate, self.paths, "soak"))
         until = time.monotonic() + WHOLE_SECONDS
         while True:
-            seen = [ground.observe(probe) for probe in find_drill(drill).hypothesis]
+            seen = [ground.observe(probe) for probe in find_breaking(drill).hypothesis]
             wrong = [f"{o.probe}: {o.text}" for o in seen if not o.holds]
             if not wrong:
                 return
@@ -57,7 +57,9 @@ class LabHands:
         """Run one drill. Raises YiyunError."""
         self.progress(f"drill {draw.number}: {draw.drill}")
         people = People(whoever_runs_this())
-        folder, _ = conduct(find_drill(draw.drill), self.estate, self.paths, draw.seed, people, self.progress)
+        folder, _ = conduct(
+            find_breaking(draw.drill), self.estate, self.paths, draw.seed, people, self.progress
+        )
         sign(folder, self.paths, KEY.private())
         return read_ran(folder)
 

@@ -58,6 +58,9 @@ def _taking(verb: Verb) -> None:
     listing.add_argument("--region", default="")
     listing.add_argument("--as-of", type=_time, metavar="TIME", help="read the store as it was then")
     verb("sum", "read every table of the member, for restores to be compared with")
+    comparing = verb("compare", "the member beside what its source held at a set")
+    comparing.add_argument("--gtid", type=_set, required=True, metavar="SET")
+    comparing.add_argument("--from", dest="region", default="", metavar="REGION")
 
 
 def _restoring(verb: Verb) -> None:

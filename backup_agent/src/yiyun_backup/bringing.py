@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def bring_files(
     config: Config, region: str, host: str, service: str, password: Path, to: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Bring the newest snapshot of a host's service from a region alone. `password`: of the host's repository.
+    """The newest snapshot of a host's service, from a region alone. `password`: of the host's repository.
 
     The folder stays marked until everything was written and compared. Raises BadInputError when none was
     saved, RefusedError for a folder with something in it, DamageError, KeyMissingError.
@@ -46,7 +46,7 @@ def bring_files(
 
 
 def newest_of(entries: Iterable[Entry], host: str, service: str, region: str) -> Entry:
-    """The newest snapshot of a host's service that a region has. Raises BadInputError, naming what there is."""
+    """The newest snapshot of a host's service in a region. Raises BadInputError, naming what there is."""
     entries = list(entries)
     gone = removed_in(entries)
     here = [

@@ -116,6 +116,10 @@ def _sum(config: Config, _: argparse.Namespace) -> dict[str, Any]:
     return _good({"id": entry.id, **body, "problems": problems})
 
 
+def _compare(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
+    return _good(sums.compared(config, asked.region, str(asked.gtid), Lines()))
+
+
 def _query(config: Config, asked: argparse.Namespace) -> dict[str, Any]:
     opened_by, way = identities(asked.identity), _way(config)
     return query.ask_then(config, asked.region, _moment(asked), asked.folder, opened_by, way, asked.statement)
@@ -218,6 +222,7 @@ VERBS: dict[str, Callable[[Config, argparse.Namespace], dict[str, Any] | None]] 
     "stream": _stream,
     "base": _base,
     "sum": _sum,
+    "compare": _compare,
     "save": _save,
     "deposit": _deposit,
     "fetch": _fetch,

@@ -12,7 +12,8 @@ import pymysql
 
 from yiyun_backup import compare
 from yiyun_backup.catalogue import Entry, Summed
-from yiyun_backup.errors import BackupError
+from yiyun_backup.errors import BackupError, BadInputError
+from yiyun_backup.gtids import GtidSet
 from yiyun_backup.journal import read_all
 from yiyun_backup.source import Source, connect
 
@@ -92,6 +93,40 @@ def _locked(connection: Any, killer: Any, reading: Any) -> str | None:
 def _end(killer: Any, number: int) -> None:
     with suppress(pymysql.MySQLError, OSError), killer.cursor() as cursor:
         cursor.execute(f"KILL {number}")
+
+
+def compared(
+    config: Config, region: str, gtids: str, progress: Callable[[str, float], None]
+) -> dict[str, Any]:
+    """The host's member beside what its source held at a set, table by table. Changes nothing.
+
+    Raises BadInputError when a region's catalogue has no reading of that set.
+    """
+    store, wanted = config.store(region), GtidSet.parse(gtids)
+    found = [e for e in read_all(store, config.keys_of).every() if isinstance(e.body, Summed)]
+    at = [e for e in found if isinstance(e.body, Summed) and GtidSet.parse(e.body.gtids) == wanted]
+    if not at:
+        raise BadInputError(f"{store.name}: no reading of that set", "yiyun-backup sum, at the source")
+    entry = max(at, key=lambda e: e.ended)
+    here, there = summed(config.sources()[0], lambda table: progress(table, 0.0)), entry.body
+    assert isinstance(there, Summed)  # noqa: S101  those alone were looked among
+    tables = [
+        {"table": f"{t.schema_name}.{t.name}", "rows": t.rows, "checksum": t.checksum} for t in there.tables
+    ]
+    held = GtidSet.parse(here.gtids)
+    return {
+        "of": entry.id,
+        "read": entry.ended.isoformat(),
+        "source": tables,
+        "tables": [
+            {"table": f"{t.schema_name}.{t.name}", "rows": t.rows, "checksum": t.checksum}
+            for t in here.tables
+        ],
+        "lacking": len(wanted - held),
+        "more": len(held - wanted),
+        "problems": compare.differences(there.tables, here.tables)
+        + ([f"{len(wanted - held)} transaction(s) are not here"] if wanted - held else []),
+    }
 
 
 def newest_sums(config: Config, store: Store) -> Entry | None:

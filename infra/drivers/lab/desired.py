@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from infra import resources as kinds
+from infra.drivers.lab.guests import Guest, read_guests
 from infra.drivers.lab.records import Records
 from infra.drivers.lab.settings import LabSettings, read_settings
 
@@ -31,6 +32,8 @@ class Desired:
     listeners: tuple[kinds.Listener, ...] = ()
     stores: tuple[kinds.ObjectStore, ...] = ()
     buckets: tuple[kinds.Bucket, ...] = ()
+    guests: tuple[Guest, ...] = ()
+    """Labs that stand on this one's internet."""
 
     @property
     def empty(self) -> bool:
@@ -64,4 +67,5 @@ def read_desired(paths: EstatePaths) -> Desired:
         listeners=tuple(records.all(kinds.Listener)),
         stores=tuple(records.all(kinds.ObjectStore)),
         buckets=tuple(records.all(kinds.Bucket)),
+        guests=read_guests(paths),
     )

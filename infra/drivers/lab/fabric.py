@@ -46,10 +46,11 @@ class RuleDifferences:
 
 
 def routers(desired: Desired) -> tuple[str, ...]:
-    """Things that route: the internet, the VPCs, the sites."""
+    """Things that route: the internet unless it is another lab's, the VPCs, the sites."""
     if desired.empty:
         return ()
-    return (INTERNET, *(v.name for v in desired.vpcs), *(s.name for s in desired.sites))
+    internet = () if desired.settings.home else (INTERNET,)
+    return (*internet, *(v.name for v in desired.vpcs), *(s.name for s in desired.sites))
 
 
 def ensure_namespaces(topology: Topology, estate: str, owner: str, running: Mapping[str, int]) -> list[str]:

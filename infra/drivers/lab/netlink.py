@@ -86,7 +86,13 @@ def owner_of(namespace: str) -> str:
 def join(estate: str, wire: Wire) -> bool:
     """Make sure that both ends of a wire exist and belong together. True when it had to be made."""
     (router, port), (thing, interface) = wire.router, wire.end
-    with netlink_in(qualified(estate, router)) as near, netlink_in(qualified(estate, thing)) as far:
+    return connect((qualified(estate, router), port), (qualified(estate, thing), interface))
+
+
+def connect(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """The same between two namespaces by their full names, each with its interface."""
+    (router, port), (thing, interface) = one, other
+    with netlink_in(router) as near, netlink_in(thing) as far:
         here, there = _link(near, port), _link(far, interface)
         if here and there and here.get("link") == there["index"] and there.get("link") == here["index"]:
             return False
@@ -94,7 +100,7 @@ def join(estate: str, wire: Wire) -> bool:
             if link is not None:
                 with contextlib.suppress(Exception):  # the other end's removal may have taken it along
                     ipr.link("del", index=link["index"])
-        peer = {"ifname": interface, "net_ns_fd": qualified(estate, thing)}
+        peer = {"ifname": interface, "net_ns_fd": thing}
         near.link("add", ifname=port, kind="veth", peer=peer)
     return True
 

@@ -58,7 +58,7 @@ async def serve_door(estate: str, door: Door) -> asyncio.Server:
 
 
 async def _carry(estate: str, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    inner = socket_inside(qualified(estate, door.namespace), door.source)
+    inner = socket_inside(qualified(door.lab or estate, door.namespace), door.source)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await asyncio.get_running_loop().sock_connect(inner, (door.address, door.port))

@@ -16,6 +16,7 @@ from infra.drivers.lab import (
     daemons,
     disks,
     fabric,
+    guests,
     hosts,
     mounts,
     netlink,
@@ -25,10 +26,11 @@ from infra.drivers.lab import (
 from infra.drivers.lab.desired import Desired, read_desired
 from infra.drivers.lab.images import ensure_image
 from infra.drivers.lab.machines import Machine, balancer_machine, host_machine, store_machine
-from infra.drivers.lab.names import prefix, qualified
+from infra.drivers.lab.names import INTERNET, prefix, qualified
 from infra.drivers.lab.objectstore_binary import ensure_objectstore_binary
 from infra.drivers.lab.prechecks import precheck
-from infra.drivers.lab.topology import plan_topology
+from infra.drivers.lab.settings import read_settings
+from infra.drivers.lab.topology import backbone_address, plan_topology, public_addresses
 from infra.errors import YiyunError
 from infra.paths import EstatePaths
 
@@ -55,6 +57,7 @@ def realise(paths: EstatePaths, progress: Progress, *, full: bool = True) -> Rea
     paths.ensure()
     paths.lab.mkdir(exist_ok=True, mode=0o700)
     with FileLock(paths.lab / "realise.lock"):
+        guests.forget_gone(paths)
         desired = read_desired(paths)
         precheck(paths, desired)
         if full:
@@ -84,6 +87,8 @@ def _network(paths: EstatePaths, desired: Desired) -> list[str]:
     begin = prefix(paths.estate)
     pids = {c.name.removeprefix(begin): c.pid for c in hosts.containers(paths.estate).values() if c.alive}
     changed = fabric.ensure_namespaces(topology, paths.estate, fabric.owner(paths), pids)
+    if desired.settings.home:
+        changed += _stand_on(desired)
     changed += fabric.install_rules(desired)
     changed += fabric.weave(topology, paths.estate)
     changed += fabric.limit_bandwidth(desired)
@@ -285,7 +290,31 @@ def stop(paths: EstatePaths, progress: Progress) -> tuple[str, ...]:
             netlink.delete(name)
             changed.append(f"{name}: namespace removed")
         changed += mounts.unmount_below(paths.lab)
+    if home := read_settings(paths).home:
+        changed += _leave(paths, home, progress)
     return tuple(changed)
+
+
+def _stand_on(desired: Desired) -> list[str]:
+    """Wire each VPC's router to the internet of the lab that this one stands on, and be known there."""
+    changed: list[str] = []
+    home = desired.settings.home
+    for vpc in desired.vpcs:
+        known = (*public_addresses(desired, vpc.name).keys(), backbone_address(vpc, desired))
+        guest = guests.Guest(estate=desired.estate, router=vpc.name, addresses=known)
+        changed += [f"{vpc.name}: on {home}"] if guests.join(guest, home) else []
+    if changed:
+        realise(EstatePaths(home), lambda _: None, full=False)
+    return changed
+
+
+def _leave(paths: EstatePaths, home: str, progress: Progress) -> list[str]:
+    """The lab that this one stood on forgets it; a lab that does not run forgets by itself."""
+    other = EstatePaths(home)
+    guests.forget(other, paths.estate)
+    if read_desired(other).empty or not netlink.exists(qualified(home, INTERNET)):
+        return []
+    return [f"{home}: {change}" for change in realise(other, progress, full=False).changed]
 
 
 def remove(paths: EstatePaths, progress: Progress) -> tuple[str, ...]:

@@ -161,6 +161,7 @@ def own_addresses(desired: Desired, router: str) -> list[tuple[str, str]]:
             known = [*public_addresses(desired, vpc.name), backbone_address(vpc, desired)]
             own += [(port_name(vpc.name), address) for address in known]
         own += [(port_name(s.name), s.internet_address) for s in desired.sites]
+        own += [(guest.port, address) for guest in desired.guests for address in guest.addresses]
     return own
 
 

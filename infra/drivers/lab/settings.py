@@ -14,6 +14,7 @@ from infra.estate.addresses import (
     elastic_name_of_host,
     host_addresses,
 )
+from infra.estate.endpoints import OWN_NUMBER, RECOVERY_NUMBER, endpoints
 from infra.services.monitoring import ZABBIX_FRONTEND
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Door(BaseModel):
     source: str
     address: str
     port: int
+    lab: str = ""
+    """The lab whose namespace that is; empty: its own."""
 
 
 class LabSettings(BaseModel):
@@ -44,13 +47,29 @@ class LabSettings(BaseModel):
     operator: str = OPERATOR
     """Address of the operators' machine on the internet."""
     doors: tuple[Door, ...] = ()
+    home: str = ""
+    """The lab whose internet this one stands on, beside it: a recovery's. Empty: it has one of its own."""
+    number: int = OWN_NUMBER
+    """Of its first VPC on the provider's backbone."""
+    reached: tuple[str, ...] = ()
+    """Addresses of object stores that are another lab's, and called from here."""
 
 
 def settings_of(estate: Estate) -> LabSettings:
     """The lab settings of an estate. Pure."""
     operators = estate.internet.operators
     operator = str(operators[0].network_address) if operators else OPERATOR
-    return LabSettings(operator=operator, doors=tuple(_doors(estate, operator)))
+    home = estate.recovers.estate if estate.recovers else ""
+    doors = tuple(_doors(estate, operator))
+    if not home:
+        return LabSettings(operator=operator, doors=doors)
+    return LabSettings(
+        operator=operator,
+        doors=tuple(d.model_copy(update={"lab": home}) if d.namespace == INTERNET else d for d in doors),
+        home=home,
+        number=RECOVERY_NUMBER,
+        reached=tuple(str(e.address) for e in endpoints(estate)),
+    )
 
 
 def _doors(estate: Estate, operator: str) -> Iterator[Door]:
@@ -71,6 +90,16 @@ def _doors(estate: Estate, operator: str) -> Iterator[Door]:
         )
     for balancer in estate.load_balancers[:1]:
         yield from from_internet("web", published.web, elastic_name_of_balancer(balancer.name), balancer.port)
+    for endpoint in endpoints(estate):
+        if endpoint.region != estate.region.name:
+            yield Door(
+                name="backups",
+                listen=published.backups,
+                namespace=INTERNET,
+                source=operator,
+                address=str(endpoint.address),
+                port=endpoint.service.port("s3").number,
+            )
     for site in estate.sites[:1]:
         edges = [h for h in estate.hosts_with("edge") if h.site == site.name and h.provider == "estate"]
         if edges and site.operator_address:

@@ -110,12 +110,13 @@ def plan_topology(desired: Desired) -> Topology:
     routers = [v.name for v in desired.vpcs] + [s.name for s in desired.sites]
     attached = {router: attachments(desired, router) for router in [INTERNET, *routers]}
     namespaces = [
-        _internet(desired, attached[INTERNET]),
+        *([] if desired.settings.home else [_internet(desired, attached[INTERNET])]),
         *(_router(desired, router, attached[router]) for router in routers),
         *(_end(a) for group in attached.values() for a in group),
     ]
     _refuse_repetition([n.thing for n in namespaces])
-    wires = [Wire((INTERNET, port_name(router)), (router, UPLINK)) for router in routers]
+    alone = not desired.settings.home
+    wires = [Wire((INTERNET, port_name(router)), (router, UPLINK)) for router in routers if alone]
     wires += [
         Wire((router, a.port), (a.thing, HOST_INTERFACE)) for router, group in attached.items() for a in group
     ]
@@ -152,7 +153,7 @@ def stores_at(desired: Desired, router: str) -> tuple[kinds.ObjectStore, ...]:
 def far_stores(desired: Desired, router: str) -> tuple[str, ...]:
     """Addresses of the object stores that a VPC reaches over the backbone, sorted."""
     near = stores_at(desired, router)
-    return tuple(sorted(s.address for s in desired.stores if s not in near))
+    return tuple(sorted({s.address for s in desired.stores if s not in near} | set(desired.settings.reached)))
 
 
 def public_addresses(desired: Desired, router: str) -> dict[str, str]:
@@ -163,7 +164,7 @@ def public_addresses(desired: Desired, router: str) -> dict[str, str]:
 
 def backbone_address(vpc: kinds.Vpc, desired: Desired) -> str:
     """Address under which a VPC calls other regions' object stores."""
-    return BACKBONE_ADDRESS.format(desired.vpcs.index(vpc) + 1)
+    return BACKBONE_ADDRESS.format(desired.vpcs.index(vpc) + desired.settings.number)
 
 
 def _internet(desired: Desired, attached: tuple[Attachment, ...]) -> Namespace:
@@ -175,11 +176,13 @@ def _internet(desired: Desired, attached: tuple[Attachment, ...]) -> Namespace:
     routes += [
         Route(f"{s.internet_address}/32", port_name(s.name), ROUTER_UPLINK, operator) for s in desired.sites
     ]
+    routes += [Route(f"{a}/32", g.port, ROUTER_UPLINK, operator) for g in desired.guests for a in g.addresses]
     routers = [*(v.name for v in desired.vpcs), *(s.name for s in desired.sites)]
     return Namespace(
         INTERNET,
         (
             *(Interface(port_name(router)) for router in routers),
+            *(Interface(guest.port) for guest in desired.guests),
             *(Interface(a.port, answers_for_all=True) for a in attached),
         ),
         (f"{operator}/32", f"{INTERNET_GATEWAY}/32", f"{GATEWAY}/32"),

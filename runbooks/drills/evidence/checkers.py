@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from runbooks.drills.evidence.history import Held, Operation
 
-Fault = Literal["lost", "doubled", "phantom", "disordered", "torn", "stale", "diverged"]
+Fault = Literal["lost", "doubled", "phantom", "disordered", "torn", "stale", "diverged", "differs"]
+"""`differs`: something that was brought back is not what its source has."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from runbooks.drills.evidence import rehearsed
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.observers import clock_of
 from runbooks.drills.evidence.timing import felt, two_writers, was_busy
 from runbooks.drills.journal import named
+from runbooks.drills.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -42,6 +44,9 @@ REASONS = {
     "violation": "{fault}: {text}",
     "not-undone": "not undone: {reason}",
     "not-whole": "{probe} does not hold afterwards: {text}",
+    "no-source": "nothing was read that could be brought back",
+    "not-compared": "{what}: nothing was compared",
+    "too-far-behind": "the copies were {seconds} s behind, the objective is {wanted} s",
 }
 """Why a drill did not pass: code → words. Reports say them in other languages (`reports.words`)."""
 
@@ -61,7 +66,7 @@ class Reason:
 class Evidence:
     """What a drill recorded. Times of the history are the journal's monotonic clock."""
 
-    drill: Drill
+    drill: Drill | Rehearsal
     events: Sequence[Event]
     history: Sequence[Operation]
     held: Sequence[Held]
@@ -97,6 +102,8 @@ def judge(evidence: Evidence) -> Verdict:
 
     What the checkers found in the data itself is `failed` whatever else happened.
     """
+    if isinstance(evidence.drill, Rehearsal):
+        return _of_rehearsal(evidence.events, evidence.drill)
     findings = check(evidence.history, evidence.held, evidence.total)
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
@@ -123,6 +130,22 @@ def judge(evidence: Evidence) -> Verdict:
         _conflicts(evidence.events),
         0.0 if evidence.drill.workload.outside else two_writers(evidence.history),
     )
+
+
+def _of_rehearsal(events: Sequence[Event], drill: Rehearsal) -> Verdict:
+    """By the same words: what differs is `failed` whatever else happened."""
+    findings = rehearsed.findings_of(events)
+    worst_first: tuple[tuple[Word, list[rehearsed.Told]], ...] = (
+        ("void", list(rehearsed.void(events))),
+        ("aborted", list(rehearsed.aborted(events, CLOCK_TOLERANCE_S))),
+        ("failed", list(rehearsed.failed(events, drill.objectives))),
+    )
+    if findings.violations:
+        worst_first = worst_first[-1:]
+    word, told = next((found for found in worst_first if found[1]), ("passed", []))
+    reasons = tuple(Reason(code, values) for code, values in told)
+    behind = rehearsed.behind_of(events)
+    return Verdict(word, reasons, findings, rehearsed.felt_of(events), None, rpo=behind)
 
 
 def _undo(events: Sequence[Event]) -> float | None:

@@ -15,9 +15,11 @@ from ruamel.yaml import YAML
 
 from runbooks.drills.evidence.history import WRITES
 from runbooks.drills.evidence.observers import clock_of
+from runbooks.drills.evidence.rehearsed import BEGUN, DOWN, SERVING, told_of
 from runbooks.drills.evidence.timing import quantile, rounded
 from runbooks.drills.evidence.verdict import RULES
 from runbooks.drills.journal import named
+from runbooks.drills.rehearsal import Rehearsal
 from runbooks.drills.reports.envelope import SCHEMA
 
 if TYPE_CHECKING:
@@ -81,7 +83,13 @@ def compose(
             for name, data in sorted(files.items())
         ],
         "limits": limits(about),
+        **rehearsal(evidence),
     }
+
+
+def rehearsal(evidence: Evidence) -> dict[str, Any]:
+    """What only a rehearsal has."""
+    return {"rehearsal": told_of(evidence.events)} if isinstance(evidence.drill, Rehearsal) else {}
 
 
 def limits(about: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -125,6 +133,8 @@ def result(verdict: Verdict) -> dict[str, Any]:
 
 def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[dict[str, Any]]:
     """What happened when, in order: the journal's events and what the clients saw."""
+    if isinstance(evidence.drill, Rehearsal):
+        return _of_rehearsal(evidence.events)
     if fault is None:
         return []
     rows = [(e.mono, e.name, "journal", _text(e)) for e in evidence.events if e.name in _SHOWN]
@@ -142,6 +152,17 @@ def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[
     return [
         {"t": rounded(at - fault), "kind": kind, "source": source, "text": text}
         for at, kind, source, text in sorted(rows)
+    ]
+
+
+def _of_rehearsal(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Its moments, from the one from which the estate counts as gone."""
+    begun = named(events, BEGUN)
+    shown = [e for e in events if e.name in {BEGUN, SERVING, DOWN, "aborted"}]
+    return [
+        {"t": rounded(e.mono - begun[0].mono), "kind": e.name, "source": "journal", "text": _text(e)}
+        for e in shown
+        if begun
     ]
 
 

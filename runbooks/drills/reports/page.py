@@ -13,10 +13,12 @@ from runbooks.drills.reports import drawing
 from runbooks.drills.reports.drawing import picture
 from runbooks.drills.reports.words import (
     CLAIMS,
+    COMPARISONS,
     FAULTS,
     LAYERS,
     LIMITS,
     MOMENTS,
+    PHASES,
     REASONS,
     VERDICTS,
     translations,
@@ -63,7 +65,7 @@ def main_of(report: Mapping[str, Any], language: Language) -> str:
         _environment(language)
         .get_template("main.html.j2")
         .render(
-            **report,
+            **{"rehearsal": None, **report},
             **_words(report, language),
             lang=language,
             colours=COLOURS,
@@ -116,6 +118,8 @@ def _words(report: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "limit_lines": [said(LIMITS, d["code"], d["values"]) for d in report["limits"]],
         "seen": [row for row in report["timeline"] if row["kind"] in {"seen", "alert"}],
         "fields": _fields,
+        "phase_word": partial(said, PHASES),
+        "compared_word": partial(said, COMPARISONS),
     }
 
 

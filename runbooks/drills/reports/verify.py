@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 REPORT_NAME = "report.json"
-JUDGED = ("objectives", "result", "deviations", "timeline", "graph", "undo")
+JUDGED = ("objectives", "result", "deviations", "timeline", "graph", "undo", "rehearsal")
 """What comes out of the evidence; the rest is copied, or words that a later yiyun may choose better."""
 Evidence = Literal["whole", "absent", "other-rules"]
 """Of a report's evidence: beside it, as listed and giving the same report; not beside it; beside it and as
@@ -152,6 +152,6 @@ def _recomputed(folder: Folder, report: dict[str, Any]) -> None:
     evidence = folder.evidence()
     about = about_of(folder) | {"seq": report["seq"], "prev_sha256": report["prev_sha256"]}
     again = compose(evidence, judge(evidence), about, folder.files())
-    different = [name for name in JUDGED if again[name] != report[name]]
+    different = [name for name in JUDGED if again.get(name) != report.get(name)]
     if different:
         raise RefusedReportError("verdict", f"its evidence gives another {', '.join(different)}")

@@ -41,6 +41,9 @@ MOMENTS = {
     "resumed": _("由后续运行接手恢复"),
     "not-settled": _("未在时限内恢复满额"),
     "full-strength": _("恢复满额"),
+    "gone": _("视为原区域已失"),
+    "serving": _("首个页面提供服务"),
+    "taken-down": _("演练主机已拆除"),
 }
 LAYERS = {
     "journal": _("演练程序"),
@@ -88,6 +91,9 @@ REASONS = {
     "violation": _("{fault}：{text}"),
     "not-undone": _("现场未恢复：{reason}"),
     "not-whole": _("演练后 {probe} 不成立：{text}"),
+    "no-source": _("没有读到可供恢复的来源"),
+    "not-compared": _("没有比较：{what}"),
+    "too-far-behind": _("异地副本落后 {seconds} 秒，目标为 {wanted} 秒"),
 }
 """Why a drill did not pass, by the codes of `evidence.verdict.REASONS`."""
 LIMITS = {
@@ -101,6 +107,33 @@ LIMITS = {
 OUTCOMES = {"ok": _("已确认"), "unknown": _("结果未知"), "fail": _("被拒绝")}
 
 
+COMPARISONS = {
+    "tables": _("数据库各表（逐行校验和，同一事务集合）"),
+    "residents": _("居民档案（经平台页面）"),
+    "attachments": _("附件（按哈希）"),
+    "isolation": _("隔离（到不了原环境，写不了副本）"),
+}
+"""What a rehearsal compares (`rehearsal.COMPARED`)."""
+PHASES = {
+    "escrow": _("取回密钥与自身状态"),
+    "bundle": _("取回安装包"),
+    "machine": _("检查本机"),
+    "programs": _("准备引擎"),
+    "image": _("准备镜像"),
+    "trust": _("证书与密钥"),
+    "infrastructure": _("创建资源"),
+    "realise": _("创建主机"),
+    "reach": _("连接主机"),
+    "survey": _("查看主机"),
+    "foundation": _("基础配置"),
+    "agent": _("备份代理"),
+    "data": _("恢复数据库"),
+    "compare": _("逐行比较"),
+    "storage": _("挂载附件副本"),
+    "platform": _("平台与入口"),
+    "serving": _("等待首个页面"),
+}
+"""Phases of a rehearsal (`runbooks.recovery.rehearsal`)."""
 CHECKER = {
     "unchecked": _("本页尚未核验。请粘贴出具方另行告知的公钥。"),
     "ask_key": _("公钥 "),

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Make the data directory of this member, and never touch one that somebody else made.
 
-`inspect` says what is there; `ensure` initialises a new one beside its place and moves it in with one rename,
-so an interrupted run leaves nothing that looks finished. A directory is ours when its marker names this
+`inspect` says what is there; `ensure` makes a new one beside its place, empty or from the backups of a region
+(`--restore-from`), and moves it in with one rename, so an interrupted run leaves nothing that looks finished. A directory is ours when its marker names this
 estate and this host. One JSON object on stdout; exit 3 when a foreign directory is in the way.
 """
 
@@ -92,11 +92,38 @@ def initialise(directory: Path, owner: dict[str, str], group: dict[str, Any]) ->
     # The server makes its identity at first start; were this directory copied, two members would share one.
     (staging / "auto.cnf").unlink(missing_ok=True)
     (staging / MARKER).write_text(json.dumps(owner), encoding="utf-8")
+    move_in(staging, directory)
+
+
+def restore(directory: Path, owner: dict[str, str], words: list[str]) -> dict[str, Any]:
+    """Make the directory from backups. `words`: what the agent is told. Raises RuntimeError with its words.
+
+    What an interrupted run left is the agent's: it begins anew there.
+    """
+    staging = directory.parent / f".{directory.name}-restoring"
+    data = staging / "data"
+    argv = ["/usr/local/bin/yiyun-backup", "restore", "--to", str(data), *words]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    try:
+        told: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        told = {"error": {"message": " ".join(done.stderr.split())[-500:]}}
+    if done.returncode != 0:
+        raise RuntimeError(f"the backups could not be restored: {told['error']['message']}")
+    (data / MARKER).write_text(json.dumps(owner), encoding="utf-8")
+    shutil.chown(data, "mysql", "mysql")
+    move_in(data, directory)
+    shutil.rmtree(staging)
+    return told
+
+
+def move_in(made: Path, directory: Path) -> None:
+    """With one rename."""
     os.sync()
     if directory.exists():
         shutil.rmtree(directory / "lost+found", ignore_errors=True)
         directory.rmdir()
-    staging.rename(directory)
+    made.rename(directory)
 
 
 def main() -> int:
@@ -108,21 +135,42 @@ def main() -> int:
     parser.add_argument("--estate", required=True)
     parser.add_argument("--host", required=True)
     parser.add_argument("--group", type=Path, default=Path("/etc/yiyun/mysql-group.json"))
+    parser.add_argument("--restore-from", default="", metavar="REGION")
+    parser.add_argument("--moment", nargs=2, default=[], metavar=("HOW", "WHICH"), help="gtid SET, at TIME")
+    parser.add_argument("--identity", default="", metavar="FILE", help="what opens the log")
     parser.add_argument("verb", choices=["inspect", "ensure"])
     options = parser.parse_args()
     owner = {"estate": options.estate, "host": options.host}
     state, sentence = inspect(options.directory, owner, options.mount)
     changed = options.verb == "ensure" and state == "absent"
+    restored: dict[str, Any] = {}
     if changed and not options.check:
         try:
-            initialise(options.directory, owner, json.loads(options.group.read_text(encoding="utf-8")))
-        except subprocess.CalledProcessError as error:
-            said = [line for line in error.stderr.splitlines() if "[ERROR]" in line]
-            sentence = f"mysqld could not initialise: {'; '.join(said)[-2000:]}"
-            print(json.dumps({"changed": False, "state": "failed", "text": sentence}))  # noqa: T201
+            restored = make(options, owner)
+        except (subprocess.CalledProcessError, RuntimeError) as error:
+            print(json.dumps({"changed": False, "state": "failed", "text": why(error)}))  # noqa: T201
             return 1
-    print(json.dumps({"changed": changed, "state": state, "text": sentence}))  # noqa: T201 - the result
+    told = {"changed": changed, "state": state, "text": sentence, "restored": restored}
+    print(json.dumps(told))  # noqa: T201 - the result
     return 0 if state in {"absent", "ours"} else REFUSED
+
+
+def make(options: argparse.Namespace, owner: dict[str, str]) -> dict[str, Any]:
+    """Empty, or from backups: then what the agent told."""
+    if not options.restore_from:
+        initialise(options.directory, owner, json.loads(options.group.read_text(encoding="utf-8")))
+        return {}
+    words = ["--from", options.restore_from, "--identity", options.identity]
+    how, which = options.moment or ("", "")
+    return restore(options.directory, owner, [*words, *([f"--{how}", which] if how else [])])
+
+
+def why(error: Exception) -> str:
+    """A sentence."""
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    said = [line for line in error.stderr.splitlines() if "[ERROR]" in line]
+    return f"mysqld could not initialise: {'; '.join(said)[-2000:]}"
 
 
 if __name__ == "__main__":

@@ -23,9 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAB = load_estate("lab")
-WITHOUT_SUITE = {"bastion", "bastion-door", "sshd", "oracle", "object-storage", "backup-pruning"}
+WITHOUT_SUITE = {
+    "bastion",
+    "bastion-door",
+    "sshd",
+    "oracle",
+    "object-storage",
+    "backup-pruning",
+    "backup-recovery",
+}
 """sshd and both bastions are judged by the suite `base`; Oracle awaits its media; the provider's object
-storage is judged from the hosts that call it; pruning is an account that is on no host."""
+storage is judged from the hosts that call it; pruning and recovery are accounts that are on no host."""
 
 
 def test_every_service_has_a_suite() -> None:

@@ -105,7 +105,11 @@ def test_the_providers_store_is_asked_about_as_a_host_is(paths: EstatePaths) -> 
     assert found.declaration.where.startswith("infra/services/storage.py:")
     assert any("s3.cn-north-1.lab.yiyun.internal" in f.text for f in found.lines)
     remote = chain(paths, "ops-1", far, 443)
-    assert [r.text.rpartition(" ")[2] for r in remote.rules] == ["100.64.2.10/32", "100.64.1.1/32"]
+    assert [r.text.rpartition(" ")[2] for r in remote.rules] == [
+        "100.64.2.10/32",
+        "100.64.1.1/32",
+        "100.64.2.1/32",
+    ]
     refused = chain(paths, "his-1", near, 443)
     assert not refused.permitted
     assert "may only be called by object-mount, object-copy, backup" in refused.declaration.text

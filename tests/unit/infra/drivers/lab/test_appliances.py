@@ -93,7 +93,13 @@ def test_the_stores_secret_is_in_no_argument_and_it_speaks_tls_only(desired: Des
 
 def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desired: Desired) -> None:
     backups = {"backup": "four", "backup-pruning": "five"}
-    keys = {"attachments-app": "one", "attachments-copy": "two", "other": "three", **backups}
+    keys = {
+        "attachments-app": "one",
+        "attachments-copy": "two",
+        "other": "three",
+        "recovery": "six",
+        **backups,
+    }
     near, far = (
         json.loads(accounts(desired, region, keys))["accessAccounts"]
         for region in ("cn-north-1", "cn-east-2")
@@ -103,7 +109,8 @@ def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desire
         "attachments-copy": "two",
         **backups,
     }
-    assert {name: a["secret"] for name, a in far.items()} == {"attachments-copy": "two", **backups}
+    of_far = {"attachments-copy": "two", "recovery": "six", **backups}
+    assert {name: a["secret"] for name, a in far.items()} == of_far
     assert {a["role"] for a in (*near.values(), *far.values())} == {"user"}
 
 
@@ -197,6 +204,7 @@ def test_settings_survive_and_default_to_no_doors(desired: Desired, tmp_path: Pa
         "bastion": (10022, "inet", "198.51.100.100", "203.0.113.12", 22),
         "monitoring": (10444, "inet", "198.51.100.100", "203.0.113.12", 443),
         "web": (10443, "inet", "198.51.100.100", "203.0.113.10", 443),
+        "backups": (10445, "inet", "198.51.100.100", "100.64.2.10", 443),
         "premises": (10023, "hospital", "192.168.50.250", "192.168.50.10", 22),
     }
 

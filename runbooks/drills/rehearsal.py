@@ -1,0 +1,67 @@
+"""A drill of another sort: nothing is broken. The way back is gone once, beside the estate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from runbooks.drills.model import Objectives, Part, Title, Word
+
+if TYPE_CHECKING:
+    from runbooks.drills.kinds import Fault
+    from runbooks.drills.model import Phase
+
+COMPARED = ("tables", "residents", "attachments", "isolation")
+"""What must have been compared, each with nothing to differ: the rows, the pages, the files; and that nothing
+of the estate itself could be reached from where it was."""
+
+
+class Sampled(Part):
+    """Who uses the service meanwhile: nobody. How many residents are looked at on both sides."""
+
+    kind: Literal["rehearsal"] = "rehearsal"
+    residents: int = Field(default=20, ge=2, le=500)
+    rate: float = 0.0
+    clients: int = 0
+
+    @property
+    def spread(self) -> bool:
+        """As of a workload."""
+        return False
+
+    @property
+    def outside(self) -> bool:
+        """As of a workload: whoever looks comes through the public door."""
+        return True
+
+    @property
+    def public(self) -> bool:
+        """As of a workload."""
+        return True
+
+
+class Rehearsal(Part):
+    """From the copies in the other region alone to a platform that serves, on scratch hosts."""
+
+    name: Word
+    title: Title
+    rehearses: Literal["remote-backup"]
+    procedure: Word
+    workload: Sampled = Sampled()
+    objectives: Objectives
+
+    @property
+    def hypothesis(self) -> tuple[Word, ...]:
+        """What is compared."""
+        return COMPARED
+
+    @property
+    def method(self) -> tuple[Phase, ...]:
+        """Nothing is broken."""
+        return ()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Nothing is broken."""
+        return ()
