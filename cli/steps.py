@@ -10,7 +10,7 @@ from infra.steps.model import Step
 from infra.steps.up import steps_of as steps_below
 from monitoring.look import monitoring_status, wait_until_watched
 from monitoring.sync import apply
-from runbooks.backups.own_state import deposit_opener, deposit_state
+from runbooks.backups.own_state import deposit_opener, deposit_state, save_bundle
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate
@@ -39,9 +39,9 @@ def _monitored(context: Context) -> int:
 
 def _deposited(context: Context) -> int:
     estate, paths, progress = context.estate, context.paths, context.progress
-    return deposit_state(estate, paths, progress) + deposit_opener(
-        estate, paths, bundle_of(context), progress
-    )
+    bundle = bundle_of(context)
+    made = deposit_state(estate, paths, progress) + deposit_opener(estate, paths, bundle, progress)
+    return made + save_bundle(estate, paths, bundle, progress)
 
 
 def _heard(context: Context) -> int:

@@ -20,6 +20,7 @@ from infra.paths import EstatePaths
 from infra.status import collect
 from monitoring.look import monitoring_status
 from runbooks.drills.evidence.members import MYSQL, asked
+from runbooks.drills.workloads.elements import key_of
 from runbooks.drills.workloads.platform import browser, content_of, sign_in
 from runbooks.recovery.pages import settings_for
 from tests.lab.harness import ESTATE_FILE, Lab
@@ -85,14 +86,14 @@ def store(estate: Estate, paths: EstatePaths, writer: str, count: int) -> int:
     run = secrets.token_hex(8)
     with browser(settings, signed.cookies) as visitor:
         for number in range(count):
-            key = secrets.token_hex(16)
+            key = key_of(run, number)
             answer = visitor.post(
                 f"/residents/{numbers[number % len(numbers)]}/attachments",
                 headers={"Idempotency-Key": key},
                 data={"form_token": signed.form_token, "idempotency_key": key},
                 files={"file": (f"{number}.pdf", content_of(run, number), "application/pdf")},
             )
-            assert answer.status_code == 303, answer.text[:300]
+            assert answer.status_code == 303, (answer.status_code, answer.text[-900:])
     return count
 
 

@@ -7,11 +7,13 @@ import json
 from typing import TYPE_CHECKING
 
 from infra.errors import YiyunError
+from infra.services.base import DEPOT
 from infra.trust.own_state import NAME, decided, digest_of, opened, sealed
 from infra.trust.store import own_identity, write_private
-from runbooks.backups.agent import ask
+from runbooks.backups.agent import LONGEST, ask
 from runbooks.backups.hosts import asker
 
+BUNDLE = "bundle"
 OPENER = "restic"
 """A deposit: where nothing else is left, the copies are opened with it."""
 
@@ -60,6 +62,23 @@ def deposit_opener(
     if told["problems"]:
         raise YiyunError(f"{OPENER} is not everywhere: {told['problems'][0]}", hint="run it again")
     write_private(note, json.dumps(before | {OPENER: package.sha256}).encode())
+    return 1
+
+
+def save_bundle(estate: Estate, paths: EstatePaths, bundle: Bundle, progress: Callable[[str], None]) -> int:
+    """Save what hosts are installed from whenever it has become another: not only at night. Returns as above.
+
+    An older bundle in the other region would bring back hosts that this yiyun's roles do not know.
+    """
+    note = paths.deposited
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if before.get(BUNDLE) == bundle.lock.inputs:
+        return 0
+    progress("what hosts are installed from, into both regions")
+    told = ask(paths, asker(estate), "save", "--service", DEPOT.name, seconds=LONGEST, tell=progress)
+    if told["problems"]:
+        raise YiyunError(f"the bundle is not everywhere: {told['problems'][0]}", hint="run it again")
+    write_private(note, json.dumps(before | {BUNDLE: bundle.lock.inputs}).encode())
     return 1
 
 

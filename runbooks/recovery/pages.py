@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -93,9 +93,9 @@ def entries_of(searchset: Any) -> list[Any]:
 
 
 def attachments_of(documents: Sequence[Any]) -> list[str]:
-    """Paths of the files of DocumentReference resources. Pure."""
+    """Paths of the files of DocumentReference resources, whose addresses are relative to FHIR's base. Pure."""
     urls = [content["attachment"].get("url", "") for d in documents for content in d["content"]]
-    return [urlsplit(url).path for url in urls if url]
+    return [urljoin("/fhir/", urlsplit(url).path) for url in urls if url]
 
 
 def differences(source: Shown, recovered: Shown) -> list[str]:

@@ -83,12 +83,12 @@ def drawn_residents(paths: EstatePaths, member: str, sample: int, seed: int) -> 
 
 
 def _numbers(paths: EstatePaths, member: str, statement: str) -> list[str]:
-    found: Sequence[str] | None = asked(
+    found: Sequence[str] = asked(
         paths,
         member,
-        f"SELECT JSON_ARRAYAGG(record_number) FROM ({statement}) AS them",  # noqa: S608  ours
+        f"SELECT COALESCE(JSON_ARRAYAGG(record_number), JSON_ARRAY()) FROM ({statement}) AS them",  # noqa: S608  ours
     )
-    return sorted(found or [])
+    return sorted(found)
 
 
 def wait_stored(estate: Estate, paths: EstatePaths) -> float:
