@@ -12,13 +12,16 @@ from cli.contract import EstateOption, JsonOption, QuietOption, reporting
 from cli.verbs.backup import AsOfOption, RegionOption, complain, then
 from cli.verbs.look import must_be_deployed
 from infra.errors import BadInputError
-from infra.services.backup import BACKUP_TRIAL
+from infra.estate.backups import items_of
+from infra.services.backup import BACKUP_TRIAL, REPOSITORY
 from infra.services.storage import ATTACHMENTS
+from infra.trust.material import Material
 from runbooks.backups.agent import LONGEST, ask
-from runbooks.backups.hosts import base_taker, far_region, restorer
+from runbooks.backups.hosts import agents, base_taker, far_region, restorer
 
 if TYPE_CHECKING:
     from infra.estate.model import Estate
+    from infra.paths import EstatePaths
 
 DATABASE = "mysql"
 TABLE = re.compile(r"\w{1,64}\.\w{1,64}")
@@ -38,7 +41,10 @@ def add_to(app: typer.Typer) -> None:
 
 def restore(
     what: Annotated[
-        str, typer.Argument(help="mysql, one table of it (SCHEMA.TABLE), or an object: attachments/KEY.")
+        str,
+        typer.Argument(
+            help="mysql, one table of it (SCHEMA.TABLE), an object (attachments/KEY), or files: HOST:SERVICE."
+        ),
     ] = DATABASE,
     at: AtOption = "",
     gtid: GtidOption = "",
@@ -53,7 +59,8 @@ def restore(
 ) -> None:
     """Bring the database back to a moment, into an empty folder of the operations host. Serves nobody yet.
 
-    One table of it comes as statements in a new file there, one attachment as the file that it was.
+    One table of it comes as statements in a new file there, one attachment as the file that it was; what was
+    saved of a service on a host comes as it was saved last.
     """
     with reporting("backup restore", estate, json_output, quiet) as report:
         loaded = report.load()
@@ -64,8 +71,13 @@ def restore(
         words += then(as_of) if words[0] != "object" else []
         with report.progress() as progress:
             progress(f"{host}: restoring to {folder}")
-            told = ask(report.paths, host, *words, seconds=LONGEST, tell=progress)
+            brought = _brought(loaded, report.paths, what) if words[0] == "files" else ""
+            told = ask(report.paths, host, *words, stdin=brought, seconds=LONGEST, tell=progress)
         report.fields |= {k: v for k, v in told.items() if k != "ok"} | {"host": host, "folder": folder}
+        if words[0] == "files":
+            report.say(f"{what} of {told['taken'][:19]}: {told['files']} files")
+            report.say(f"from {told['region']} in {told['seconds']:.1f} s, to {folder} on {host}")
+            return
         if words[0] == "object":
             report.say(f"{what} of {told['written'][:19]} is {told['file']} on {host}")
             return
@@ -90,11 +102,34 @@ def _words(estate: Estate, what: str, folder: str, moment: list[str], *, base: s
     if what == DATABASE:
         words = ["restore", "--to", f"{folder}/data", *moment, *_from(region)]
         return [*words, *(["--base", base] if base else []), *IDENTITY_WORDS]
+    of, colon, service = what.partition(":")
+    if colon:
+        return _files_words(estate, of, service, folder, moment, region=region)
     if base or not TABLE.fullmatch(what):
         text = f"{what} is no table, and --base is for all of {DATABASE}" if base else f"what is {what}?"
-        raise BadInputError(text, hint=f"{DATABASE}, SCHEMA.TABLE or {ATTACHMENTS}/KEY")
+        raise BadInputError(text, hint=f"{DATABASE}, SCHEMA.TABLE, {ATTACHMENTS}/KEY or HOST:SERVICE")
     to = ["--to", f"{folder}/{what}.sql", "--in", f"{RESTORES}/query"]
     return ["table", "--table", what, *to, *moment, *_from(region), *IDENTITY_WORDS]
+
+
+def _files_words(
+    estate: Estate, of: str, service: str, folder: str, moment: list[str], *, region: str
+) -> list[str]:
+    """What was saved of a service. Raises BadInputError for a moment, or what no host has."""
+    if moment:
+        raise BadInputError("files come as they were saved last", hint="yiyun backup list shows when")
+    saved = [i.service for i in items_of(estate.host(of))] if of in agents(estate) else []
+    if service not in saved:
+        there = ", ".join(saved) or f"hosts with backups: {', '.join(agents(estate))}"
+        raise BadInputError(f"nothing of {service} is saved on {of}", hint=there)
+    words = ["files", "--host", of, "--service", service, "--to", f"{folder}/files"]
+    return [*words, "--password", "-", *_from(region)]
+
+
+def _brought(estate: Estate, paths: EstatePaths, what: str) -> str:
+    """The password of the repository of the host whose files are asked for."""
+    host = estate.host(what.partition(":")[0])
+    return Material(estate, paths).host_secrets(host)[REPOSITORY] + "\n"
 
 
 def query(

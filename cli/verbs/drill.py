@@ -25,7 +25,7 @@ from runbooks.drills.rehearsal import Rehearsal
 from runbooks.drills.reports.publish import KEY, publish
 from runbooks.drills.svg import write_svg
 from runbooks.drills.trends import drawn
-from runbooks.recovery.drill import rehearse
+from runbooks.recovery.drill import clear_standing, rehearse
 
 NOT_PASSED = 1
 
@@ -137,7 +137,7 @@ def resume_drills(
     with reporting("drill resume", estate, json_output, quiet) as report:
         loaded = report.load()
         with report.progress() as progress, estate_lock(report.paths, "drill resume", progress):
-            undone = resume(loaded, report.paths, progress)
+            undone = resume(loaded, report.paths, progress) + clear_standing(loaded, progress)
         report.fields["undone"] = undone
         report.say("\n".join(f"undone: {line}" for line in undone) or "nothing to undo")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.errors import RefusedError, YiyunError
-from infra.estate.recovery import rehearsal_of
+from infra.estate.recovery import PREFIX
 from infra.paths import EstatePaths
 from infra.rotation.recovery import kit_of
 from infra.trust.store import key_file
@@ -107,9 +107,21 @@ def _go(
     hold_apart(made, estate)
 
 
+def clear_standing(estate: Estate, progress: Callable[[str], None]) -> list[str]:
+    """Take down what an earlier rehearsal left whose controller died. Returns what was taken down."""
+    scratch = EstatePaths(f"{PREFIX}{estate.estate}")
+    if not scratch.root.exists():
+        return []
+    progress(f"taking {scratch.estate} down")
+    left = take_down(Scratch(paths=scratch), progress)
+    if left:
+        raise YiyunError(f"{scratch.estate} could not be taken down: {left[0]}", hint="yiyun drill resume")
+    return [f"{scratch.estate}: the scratch hosts of a rehearsal"]
+
+
 def refuse_standing(estate: Estate) -> None:
     """Raises RefusedError when the scratch hosts of an earlier rehearsal are there."""
-    scratch = EstatePaths(rehearsal_of(estate).estate)
+    scratch = EstatePaths(f"{PREFIX}{estate.estate}")
     if scratch.root.exists():
         raise RefusedError(
             f"{scratch.estate} stands already, of an earlier rehearsal",

@@ -93,7 +93,7 @@ def entries_of(searchset: Any) -> list[Any]:
 
 
 def attachments_of(documents: Sequence[Any]) -> list[str]:
-    """Paths of the files of DocumentReference resources, whose addresses are relative to FHIR's base. Pure."""
+    """Paths of the files of DocumentReference resources: addresses are relative to FHIR's base. Pure."""
     urls = [content["attachment"].get("url", "") for d in documents for content in d["content"]]
     return [urljoin("/fhir/", urlsplit(url).path) for url in urls if url]
 
