@@ -12,6 +12,7 @@ from infra.estate.addresses import (
     balancer_address,
     elastic_addresses,
     elastic_name_of_host,
+    elsewhere_addresses,
     host_addresses,
     line_addresses,
     tunnel_addresses,
@@ -243,6 +244,11 @@ def peer_variables(estate: Estate, host: Host, material: Material, public: dict[
                 "address": f"{peer}/30",
                 "gateway_address": str(own),
                 "endpoint": f"{public.get(elastic_name_of_host(gateway), '')}:{port}",
+                "elsewhere": [
+                    f"{a}:{port}"
+                    for name, a in elsewhere_addresses(estate).items()
+                    if name == elastic_name_of_host(gateway)
+                ],
                 "private_key": material.peer_keys(host.name, gateway).private,
                 "public_key": material.gateway_keys(gateway).public,
             }

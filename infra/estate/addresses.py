@@ -116,8 +116,16 @@ def elastic_names(estate: Estate) -> tuple[str, ...]:
 
 def elastic_addresses(estate: Estate) -> dict[str, IPv4Address]:
     """Public addresses in the lab, from its pool; in the cloud the provider chooses, so none here."""
+    return _from_pool(estate, RECOVERED_FROM if estate.recovers else FIRST_HOST)
+
+
+def elsewhere_addresses(estate: Estate) -> dict[str, IPv4Address]:
+    """The same, where another estate has taken this one's place; or of the one whose place this has taken."""
+    return _from_pool(estate, FIRST_HOST if estate.recovers else RECOVERED_FROM)
+
+
+def _from_pool(estate: Estate, first: int) -> dict[str, IPv4Address]:
     pool = estate.internet.pool
     if pool is None:
         return {}
-    first = RECOVERED_FROM if estate.recovers else FIRST_HOST
     return {name: pool[first + index] for index, name in enumerate(elastic_names(estate))}

@@ -6,7 +6,12 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Literal
 
 from infra import resources as kinds
-from infra.estate.addresses import elastic_addresses, elastic_name_of_host, host_addresses
+from infra.estate.addresses import (
+    elastic_addresses,
+    elastic_name_of_host,
+    elsewhere_addresses,
+    host_addresses,
+)
 from infra.estate.endpoints import EVERYWHERE, endpoint_named
 from infra.estate.flows import same_network, sources_of
 from infra.services.model import SITES
@@ -57,8 +62,12 @@ def _outgoing(estate: Estate, host: Host, permitted: Iterable[Flow]) -> Iterator
         if flow.path == "line" and host.name in gateways and host.name != flow.destination:
             yield _rule("out", flow, destination)
         if flow.source == SITES and estate.line and host.name == estate.line.peer:
-            public = elastic_addresses(estate).get(elastic_name_of_host(flow.destination))
-            yield _rule("out", flow, IPv4Network(f"{public}/32") if public else EVERYWHERE)
+            name = elastic_name_of_host(flow.destination)
+            here, elsewhere = elastic_addresses(estate).get(name), elsewhere_addresses(estate).get(name)
+            for public in (here, elsewhere) if here else ():
+                yield _rule("out", flow, IPv4Network(f"{public}/32"))
+            if here is None:
+                yield _rule("out", flow, EVERYWHERE)
 
 
 def _rule(direction: Literal["in", "out"], flow: Flow, peer: IPv4Network) -> kinds.Rule:

@@ -205,11 +205,11 @@ class Config(_Model):
             raise KeyMissingError(f"{self.signing_key}: no key to sign with: {error}") from error
 
     def keys_of(self, host: str) -> Mapping[str, Ed25519PublicKey]:
-        """Fingerprint → key that counts as a host's: its own. No host is trusted in another's name.
+        """Fingerprint → key that counts as a host's, or as that of one of its streams: its own.
 
-        Raises KeyMissingError, naming the host.
+        No host is trusted in another's name. Raises KeyMissingError, naming the host.
         """
-        if (text := self.trusted.get(host)) is None:
+        if (text := self.trusted.get(host.partition("~")[0])) is None:
             return {}
         try:
             key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))

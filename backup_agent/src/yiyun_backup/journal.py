@@ -51,6 +51,8 @@ class Journal:
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(self.folder.with_suffix(".lock"), mode=0o600):
+            if not self._entries():
+                self._begin(stores)
             before, mark = self._followed()
             entry = Entry(
                 estate=self.estate,
@@ -93,6 +95,22 @@ class Journal:
         keys = {signed.fingerprint(public): public}
         opened = [signed.verify(p.read_bytes(), Entry, keys, str(p)) for p in self._entries()]
         return follow(self.writer, opened)
+
+    def _begin(self, stores: Sequence[Store]) -> None:
+        """Nothing is here: the host is new, or was made anew. What was stored under its name says which.
+
+        Raises BackupError when no store answers: a second first entry would be another history.
+        """
+        errors = list[BackupError]()
+        for store in stores:
+            try:
+                self.take_up(store)
+            except DamageError:
+                raise
+            except BackupError as error:
+                errors.append(error)
+        if errors and len(errors) == len(stores):
+            raise errors[0]
 
     def take_up(self, store: Store) -> int:
         """A host that was made anew goes on where its catalogue was. Returns how many entries it got."""

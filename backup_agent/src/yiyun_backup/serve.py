@@ -11,7 +11,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from yiyun_backup.errors import BackupError
 from yiyun_backup.files import write_whole
+from yiyun_backup.lives import stream_name
 from yiyun_backup.outbox import Outbox, Sender, state_of
 from yiyun_backup.stream import Stream
 
@@ -29,7 +31,10 @@ def serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     regions = [region.name for region in config.regions]
-    outbox = Outbox(config.state / "outbox", config.host, regions, config.mysql.outbox_mib << 20)
+    name = _name(config, stop)
+    if not name:
+        return
+    outbox = Outbox(config.state / "outbox", name, regions, config.mysql.outbox_mib << 20)
     keep = timedelta(days=config.keep.log)
     senders = {r: Sender(outbox, r, partial(config.store, r), keep, stop_sending) for r in regions}
     stream = Stream(config.estate, outbox, config.sources(), config.seal, config.state / "spool", say=_say)
@@ -45,6 +50,17 @@ def serve(config: Config) -> None:
     stop_sending.set()
     for thread in (*senders.values(), teller):
         thread.join(LAST_SECONDS)
+
+
+def _name(config: Config, stop: threading.Event) -> str:
+    """The stream's name; empty when it was stopped before a store said which ones there are."""
+    while not stop.is_set():
+        try:
+            return stream_name(config)
+        except BackupError as error:
+            _say(f"waiting for a store that says which streams are there: {error}")
+            stop.wait(LAST_SECONDS / 2)
+    return ""
 
 
 def state(outbox: Outbox, senders: dict[str, Sender], stream: Stream) -> dict[str, Any]:

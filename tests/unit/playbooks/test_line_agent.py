@@ -155,3 +155,50 @@ def test_the_line_is_down_when_its_path_is(agent: ModuleType) -> None:
     healths = {"ops-1": agent.Health(), "app-2": agent.Health()}
     assert not agent.state_of(tunnels(agent), healths, {}, "ops-1", 0.0)["up"]
     assert not agent.state_of(tunnels(agent), healths, {}, None, 0.0)["up"]
+
+
+def test_the_other_region_is_called_after_a_while_without_any_answer_and_then_this_one(
+    agent: ModuleType,
+) -> None:
+    region = agent.Region(count=2, patience=15.0)
+    assert not region.turn(100.0, answers=False)
+    assert not region.turn(114.9, answers=False)
+    assert region.turn(115.0, answers=False)
+    assert region.index == 1
+    assert not region.turn(129.0, answers=False), "the other one is given as long"
+    assert region.turn(130.0, answers=False)
+    assert region.index == 0
+
+
+def test_an_answer_keeps_the_region_and_begins_the_patience_anew(agent: ModuleType) -> None:
+    region = agent.Region(count=2, patience=15.0, index=1)
+    region.turn(100.0, answers=False)
+    assert not region.turn(110.0, answers=True)
+    assert not region.turn(120.0, answers=False)
+    assert not region.turn(134.0, answers=False)
+    assert (region.turn(135.0, answers=False), region.index) == (True, 0)
+
+
+def test_an_estate_without_another_region_calls_its_own_for_ever(agent: ModuleType) -> None:
+    region = agent.Region(count=1, patience=15.0)
+    assert not any(region.turn(float(second), answers=False) for second in range(100))
+
+
+def test_each_tunnel_is_sent_to_its_own_gateway_there(
+    agent: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(agent.subprocess, "run", lambda argv, **_: ran.append(argv))
+    paths = [
+        agent.TunnelPath(
+            "ops-1", "wg0", "10.99.0.2", "10.99.0.1", "K1", ["203.0.113.12:51820", "203.0.113.102:51820"]
+        ),
+        agent.TunnelPath(
+            "app-2", "wg1", "10.99.0.6", "10.99.0.5", "K2", ["203.0.113.11:51820", "203.0.113.101:51820"]
+        ),
+    ]
+    agent.call(paths, 1)
+    assert ran == [
+        ["wg", "set", "wg0", "peer", "K1", "endpoint", "203.0.113.102:51820"],
+        ["wg", "set", "wg1", "peer", "K2", "endpoint", "203.0.113.101:51820"],
+    ]

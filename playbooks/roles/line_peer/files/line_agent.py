@@ -3,6 +3,9 @@
 
 The choice is sticky: a path stays in use while it is good, so a path that comes and goes moves nothing. A
 path named in /run/yiyun-line.avoid is used only when no other is good: its keys are about to be replaced.
+When no path answers for a while, the same gateways are looked for in the region that takes theirs' place, then
+here again, until one answers: nobody has to tell the premises that the cloud has moved.
+
 State is in /run/yiyun-line.json, rewritten after every round. Python's standard library only.
 """
 
@@ -40,6 +43,10 @@ class TunnelPath:
     interface: str
     source: str
     probe: str
+    peer: str = ""
+    """The gateway's public key, which it has in either region."""
+    endpoints: list[str] = field(default_factory=list[str])
+    """`ADDRESS:PORT` of the gateway in its own region, then in the one that takes its place."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,47 @@ def choose(active: str | None, order: list[str], healths: dict[str, Health], avo
     good = [name for name in order if healths[name].up]
     wanted = [name for name in good if name != avoid] or good
     return active if active in wanted else next(iter(wanted), active)
+
+
+@dataclass
+class Region:
+    """Which of the regions is called: the other one when nothing has answered for `patience` seconds."""
+
+    count: int
+    patience: float
+    index: int = 0
+    since: float | None = None
+    """From when on nothing has answered."""
+
+    def turn(self, now: float, *, answers: bool) -> bool:
+        """Take a round's result; True when the next region is to be called from now on."""
+        if answers or self.count < 2:
+            self.since = None
+            return False
+        self.since = now if self.since is None else self.since
+        if now - self.since < self.patience:
+            return False
+        self.index, self.since = (self.index + 1) % self.count, now
+        return True
+
+
+def call(paths: list[TunnelPath], index: int) -> None:
+    """Send every tunnel's packets to its gateway in that region."""
+    for path in paths:
+        where = ["peer", path.peer, "endpoint", path.endpoints[index]]
+        subprocess.run(["wg", "set", path.interface, *where], capture_output=True, check=False)
+
+
+def called(paths: list[TunnelPath]) -> int:
+    """The region that the tunnels' packets go to now: an agent that begins anew changes nothing."""
+    for path in paths:
+        shown = subprocess.run(
+            ["wg", "show", path.interface, "endpoints"], capture_output=True, text=True, check=False
+        )
+        for line in shown.stdout.splitlines():
+            if line.split()[-1] in path.endpoints:
+                return path.endpoints.index(line.split()[-1])
+    return 0
 
 
 def avoided(file: Path = AVOID) -> str:
@@ -265,6 +313,8 @@ def write_state(state: dict[str, Any], target: Path = STATE) -> None:
 def run(configuration: dict[str, Any]) -> None:
     """Probe and choose until ended."""
     paths = [TunnelPath(**path) for path in configuration["paths"]]
+    count = min((len(path.endpoints) for path in paths), default=0)
+    region = Region(count, float(configuration["patience_seconds"]), called(paths))
     rules = Rules(configuration["lost_after"], configuration["good_after"])
     network, order = str(configuration["network"]), [path.name for path in paths]
     by_name = {path.name: path for path in paths}
@@ -275,6 +325,9 @@ def run(configuration: dict[str, Any]) -> None:
     while True:
         for name, rtt in prober.round(float(configuration["probe_seconds"])).items():
             healths[name].observe(rtt, rules)
+        if region.turn(time.monotonic(), answers=any(health.up for health in healths.values())):
+            print(f"no path answers: calling region {region.index + 1} of {count}", flush=True)  # noqa: T201
+            call(paths, region.index)
         chosen, now = choose(active, order, healths, avoided()), time.time()
         if now - looked_at >= SLOW_PERIOD_SECONDS:
             ages, routed, looked_at = handshake_ages(paths, now), routed_interface(network), now
@@ -283,7 +336,7 @@ def run(configuration: dict[str, Any]) -> None:
         if to and moves and switch(network, to, [path for path in paths if path != to]):
             print(f"path: {active} -> {chosen}", flush=True)  # noqa: T201  the journal
             active, routed = to.name, to.interface
-        write_state(state_of(paths, healths, ages, active, now))
+        write_state(state_of(paths, healths, ages, active, now) | {"region": region.index})
 
 
 def wait_up(seconds: float) -> int:

@@ -2,8 +2,9 @@
 """Make the data directory of this member, and never touch one that somebody else made.
 
 `inspect` says what is there; `ensure` makes a new one beside its place, empty or from the backups of a region
-(`--restore-from`), and moves it in with one rename, so an interrupted run leaves nothing that looks finished. A directory is ours when its marker names this
-estate and this host. One JSON object on stdout; exit 3 when a foreign directory is in the way.
+(`--restore-from`), and moves it in with one rename, so an interrupted run leaves nothing that looks finished.
+A directory is ours when its marker names this estate and this host. One JSON object on stdout; exit 3 when a
+foreign directory is in the way.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from infra.rotation.catalogue import catalogue
 from infra.rotation.listing import due_names, listing
 from infra.rotation.model import Work
 from infra.rotation.policy import rule_of, rules
-from infra.rotation.recovery import export_recovery, import_recovery
+from infra.rotation.recovery import export_recovery, import_recovery, read_kit
 from infra.rotation.rotators import ROTATORS
 from infra.rotation.tunnels import by_path
 from infra.services.catalogue import SERVICES
@@ -210,10 +210,10 @@ def test_two_processes_do_not_lose_each_others_secrets(tmp_path: Path) -> None:
 
 
 def test_the_recovery_key_opens_the_store_again(tmp_path: Path) -> None:
-    paths, kept = EstatePaths("t", tmp_path / "state"), tmp_path / "kept"
+    paths, kept = EstatePaths("lab", tmp_path / "state"), tmp_path / "kept"
     SecretStore(paths).ensure("a", lambda: "text")
     own = pyrage.x25519.Identity.generate()
-    export_recovery(paths, kept, recipient=str(own.to_public()))
+    export_recovery(LAB, paths, kept, recipient=str(own.to_public()))
     assert b"AGE-SECRET-KEY" not in kept.read_bytes()
     with pytest.raises(RefusedError):
         import_recovery(paths, kept, identity=str(own))
@@ -226,12 +226,32 @@ def test_the_recovery_key_opens_the_store_again(tmp_path: Path) -> None:
 
 
 def test_a_short_passphrase_and_a_wrong_recipient_are_bad_input(tmp_path: Path) -> None:
-    paths = EstatePaths("t", tmp_path / "state")
+    paths = EstatePaths("lab", tmp_path / "state")
     SecretStore(paths).ensure("a", lambda: "text")
     with pytest.raises(BadInputError, match="shorter"):
-        export_recovery(paths, tmp_path / "x", passphrase="short")
+        export_recovery(LAB, paths, tmp_path / "x", passphrase="short")
     with pytest.raises(BadInputError, match="recipient"):
-        export_recovery(paths, tmp_path / "x", recipient="age1nonsense")
+        export_recovery(LAB, paths, tmp_path / "x", recipient="age1nonsense")
+
+
+def test_the_kit_tells_the_way_to_the_copies_and_whose_word_counts(tmp_path: Path) -> None:
+    paths, kept = EstatePaths("lab", tmp_path / "state"), tmp_path / "kept"
+    material = Material(LAB, paths)
+    material.operator_key()
+    export_recovery(LAB, paths, kept, passphrase="a long one, kept apart")
+    with pytest.raises(BadInputError, match="cannot be opened"):
+        read_kit(kept, passphrase="another long one, of nothing")
+    kit = read_kit(kept, passphrase="a long one, kept apart")
+    assert kit.copies is not None
+    assert (kit.copies.region, kit.copies.bucket, kit.copies.account) == (
+        "cn-east-2",
+        "backups-remote",
+        "recovery",
+    )
+    assert kit.copies.endpoint == f"https://127.0.0.1:{LAB.lab.published.backups}"
+    assert kit.copies.secret == material.bucket_keys()["recovery"]
+    assert kit.signers == material.backup_signers()
+    assert {"app-1", "db-3", "ops-1"} <= set(kit.signers)
 
 
 def test_material_of_an_older_estate_keeps_its_tunnel_keys(tmp_path: Path) -> None:
