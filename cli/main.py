@@ -26,6 +26,7 @@ from cli.verbs import (
     look,
     monitor,
     provision,
+    recover,
     secrets,
 )
 
@@ -44,6 +45,7 @@ app.command("up")(provision.up)
 app.command("preview")(provision.preview)
 app.command("drift")(drift.drift)
 app.command("destroy")(provision.destroy)
+app.command("recover")(recover.recover)
 app.command("verify")(look.verify)
 app.command("status")(look.status)
 app.command("why")(look.why)

@@ -26,7 +26,7 @@ from infra.estate.loading import load_estate
 from infra.estate.recovery import attachments_bucket
 from infra.estate.wall import wall_of
 from infra.paths import EstatePaths
-from infra.services.backup import ACCOUNT, BACKUP, IDENTITY, READER
+from infra.services.backup import ACCOUNT, BACKUP, IDENTITY, READER, SUCCESSOR
 from infra.services.base import SSHD
 from infra.services.catalogue import KNOWN_ROLES, SERVICES, services_of
 from infra.services.platform import LINE_GATEWAY
@@ -83,7 +83,7 @@ def attachments_variables(estate: Estate) -> Variables:
     """The bucket of attachments and who calls it: a rehearsal reads the copy, with an account that reads."""
     return {
         "bucket": attachments_bucket(estate),
-        "account": READER if estate.isolated else MOUNT.account,
+        "account": READER if estate.isolated else SUCCESSOR if estate.recovers else MOUNT.account,
         "read_only": estate.isolated,
     }
 
@@ -93,7 +93,8 @@ def recovery_secrets(estate: Estate, host: Host) -> set[str]:
     if not estate.recovers:
         return set()
     first = [h.name for h in estate.hosts_with("db")][:1]
-    return {f"object-{READER}", *([IDENTITY] if host.name in first else [])}
+    own = f"object-{READER if estate.isolated else SUCCESSOR}"
+    return {own, *([IDENTITY] if host.name in first else [])}
 
 
 def recovery_variables(estate: Estate, host: Host) -> Variables:

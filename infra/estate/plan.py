@@ -91,7 +91,8 @@ def _networks(estate: Estate) -> Iterator[PlannedResource]:
     for subnet in vpc.subnets:
         inputs = kinds.Subnet(name=subnet.name, vpc=vpc.name, cidr=str(subnet.cidr))
         yield PlannedResource("Subnet", inputs, (logical_name("Vpc", vpc.name),))
-    if estate.provider == "lab":
+    # Premises outlive a region: they are the lab's that a recovery stands beside.
+    if estate.provider == "lab" and not estate.recovers:
         for site in estate.sites:
             yield PlannedResource(
                 "Site",

@@ -45,6 +45,8 @@ class Kit(BaseModel):
     """Certificates (PEM) that the store's is judged by."""
     signers: dict[str, str] = Field(default_factory=dict[str, str])
     """Host → public key, in hexadecimal, of what it signs its catalogue with."""
+    premises: dict[str, str] = Field(default_factory=dict[str, str])
+    """Machine that stands elsewhere → its SSH host key, so that it is known again."""
 
 
 def export_recovery(
@@ -74,7 +76,15 @@ def kit_of(estate: Estate, paths: EstatePaths, identity: str) -> Kit:
         copies=_copies(estate, material),
         authority=material.trusted(),
         signers=material.backup_signers(),
+        premises=_premises(estate, paths),
     )
+
+
+def _premises(estate: Estate, paths: EstatePaths) -> dict[str, str]:
+    """As the operators' machine has pinned them; nothing of a machine that was never reached."""
+    pinned = paths.known_hosts.read_text(encoding="utf-8") if paths.known_hosts.exists() else ""
+    keys = dict(line.split(" ", 1) for line in pinned.splitlines() if " " in line)
+    return {h.name: keys[h.name] for h in estate.hosts if h.site and h.name in keys}
 
 
 def _copies(estate: Estate, material: Material) -> StoreOfCopies | None:

@@ -13,8 +13,9 @@ SIGNING, REPOSITORY = "backup-signing", "backup-repository"
 """Each host's own secrets: the key it signs its catalogue with, and the password of its repository."""
 PRUNER = "backup-pruning"
 """The account that removes what is over and locked no more. Its key is on no host, but brought for a run."""
-READER = "recovery"
-"""The account that reads the copies. Its key is in the recovery kit, and on the hosts of a rehearsal."""
+READER, SUCCESSOR = "recovery", "takeover"
+"""The account that reads the copies: its key is in the recovery kit, and on the hosts of a rehearsal. And the
+one that writes attachments there once that region has taken over: until then its key is on no host."""
 IDENTITY = "backup-identity"
 """What opens the log (age). Hosts get its public half; whole it is in the recovery kit and, for restores that
 nobody has to ask for, on the operations host."""
@@ -80,10 +81,13 @@ BACKUP_RECOVERY = Service(
     name="backup-recovery",
     roles=(),
     purpose="reads the copies in the other region, to bring the estate back from them alone",
-    secrets=(SecretSpec(f"object-{READER}", 40, kind="object-storage-key"),),
+    secrets=tuple(
+        SecretSpec(f"object-{name}", 40, kind="object-storage-key") for name in (READER, SUCCESSOR)
+    ),
     grants=(
         BucketGrant(READER, BUCKETS[1], "read"),
         BucketGrant(READER, ATTACHMENTS, "read", of_copies=True),
+        BucketGrant(SUCCESSOR, ATTACHMENTS, "add", of_copies=True),
     ),
     health="the age of the newest rehearsal",
     keeps_nothing="it only reads",

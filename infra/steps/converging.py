@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from infra.bundle.build import build_bundle
@@ -68,21 +69,33 @@ def _inputs_with(estate: Estate, paths: EstatePaths, bundle: Bundle) -> dict[str
 
 def tier(*tags: str) -> Callable[[Context], int]:
     """The step that runs the parts of these tiers, each where something differs."""
-    return _step(lambda part: part.tier in tags, {})
+    return _step(lambda part: part.tier in tags, Manner())
 
 
-def only(*names: str, extra: Mapping[str, Any] | None = None) -> Callable[[Context], int]:
-    """The step that runs these parts. `extra`: variables of this run alone."""
-    return _step(lambda part: part.name in names, extra or {})
+@dataclass(frozen=True)
+class Manner:
+    """How parts are run. `extra`: variables of this run alone. `apart`: hosts that are left as they are.
+
+    `passing`: what is made counts for this run only, so that the next one makes it as the estate says.
+    """
+
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    apart: frozenset[str] = frozenset()
+    passing: bool = False
 
 
-def _step(wants: Callable[[Part], bool], extra: Mapping[str, Any]) -> Callable[[Context], int]:
+def only(*names: str, manner: Manner | None = None) -> Callable[[Context], int]:
+    """The step that runs these parts."""
+    return _step(lambda part: part.name in names, manner or Manner())
+
+
+def _step(wants: Callable[[Part], bool], manner: Manner) -> Callable[[Context], int]:
     def run(context: Context) -> int:
         looked_before = FOUND in context.results
         parts = tuple(p for p in read_parts(playbooks_folder()) if wants(p))
-        wanted = _wanted(context, parts)
+        wanted = {h: p for h, p in _wanted(context, parts).items() if h not in manner.apart}
         put_right = 0 if looked_before else _put_right(surveyed(context))
-        return put_right + (_run(context, parts, wanted, extra) if wanted else 0)
+        return put_right + (_run(context, parts, wanted, manner) if wanted else 0)
 
     return run
 
@@ -102,7 +115,7 @@ def _run(
     context: Context,
     parts: tuple[Part, ...],
     wanted: Mapping[str, frozenset[str]],
-    extra: Mapping[str, Any],
+    manner: Manner,
 ) -> int:
     """One run of the playbook over the hosts and parts that differ; Ansible takes the product of both."""
     found = surveyed(context)
@@ -112,10 +125,11 @@ def _run(
     request = ConvergeRequest(
         tags=tuple(f"{PREFIX}{p.name}" for p in parts if p.name in chosen),
         limit=tuple(wanted),
-        extra={**extra, "yiyun_bundle": str(bundle_of(context).path)},
+        extra={**manner.extra, "yiyun_bundle": str(bundle_of(context).path)},
     )
     result = converge(context.paths, context.source, request, context.progress)
-    recorded(found, context.estate, context.paths, ran, manifests(result.names))
+    if not manner.passing:
+        recorded(found, context.estate, context.paths, ran, manifests(result.names))
     return result.changed
 
 

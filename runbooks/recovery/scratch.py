@@ -16,7 +16,7 @@ from runbooks.backups.agent import LONGEST, ask
 from runbooks.recovery.away import away
 from runbooks.recovery.fetch import fetch_bundle, fetch_state, settle
 from runbooks.recovery.pages import differences, first_page, settings_for, shown
-from runbooks.recovery.rehearsal import steps_of
+from runbooks.recovery.way import steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,8 @@ def bring_up(
         bundle = fetch_bundle(there, lost, made.paths, folder, progress)
     made.bundle = bundle.lock.inputs
     context = Context(made.estate, str(file), made.paths, progress, results={"bundle": bundle})
-    steps = steps_of(source.gtids, lambda _: _hold_rows(made, source, progress))
+    moment = ("gtid", source.gtids)
+    steps = steps_of(made.estate, moment, lambda _: _hold_rows(made, source, progress))
 
     def announce(item: Step | StepResult) -> None:
         if isinstance(item, Step):

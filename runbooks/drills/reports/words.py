@@ -133,7 +133,7 @@ PHASES = {
     "platform": _("平台与入口"),
     "serving": _("等待首个页面"),
 }
-"""Phases of a rehearsal (`runbooks.recovery.rehearsal`)."""
+"""Phases of a rehearsal (`runbooks.recovery.way`)."""
 CHECKER = {
     "unchecked": _("本页尚未核验。请粘贴出具方另行告知的公钥。"),
     "ask_key": _("公钥 "),
