@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from pathlib import Path
-from typing import Annotated
+from pathlib import Path  # noqa: TC003  typer reads it
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra.drivers.lab.hosts import run_in_host
 from infra.errors import YiyunError
-from infra.estate.model import Estate
-from infra.paths import EstatePaths
 from infra.status import collect
 from monitoring.look import monitoring_status
 from runbooks.drills.evidence.members import MYSQL, asked
@@ -24,6 +22,10 @@ from runbooks.drills.workloads.elements import key_of
 from runbooks.drills.workloads.platform import browser, content_of, sign_in
 from runbooks.recovery.pages import settings_for
 from tests.lab.harness import ESTATE_FILE, Lab
+
+if TYPE_CHECKING:
+    from infra.estate.model import Estate
+    from infra.paths import EstatePaths
 
 BATCH = 20_000
 A_VILLAGE = 2_000
@@ -33,8 +35,8 @@ SQL = """
 SET SESSION cte_max_recursion_depth = {batch};
 INSERT INTO yiyun.resident (record_number, name, pinyin_initials, birth_date, gender, created_at, changed_at)
 WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {last})
-SELECT CONCAT('{county}', LPAD(1 + i DIV {village} DIV 30, 3, '0'), LPAD(200 + i DIV {village} MOD 30, 3, '0'),
-              LPAD(1 + i MOD {village}, 5, '0')),
+SELECT CONCAT('{county}', LPAD(1 + i DIV {village} DIV 30, 3, '0'),
+              LPAD(200 + i DIV {village} MOD 30, 3, '0'), LPAD(1 + i MOD {village}, 5, '0')),
        CONCAT(SUBSTRING('{family}', 1 + i * 7 MOD CHAR_LENGTH('{family}'), 1),
               SUBSTRING('{given}', 1 + i * 11 MOD CHAR_LENGTH('{given}'), 1),
               IF(i MOD 3, SUBSTRING('{given}', 1 + i * 13 MOD CHAR_LENGTH('{given}'), 1), '')),
@@ -58,7 +60,7 @@ def main(
 
 def load(estate: Estate, paths: EstatePaths, writer: str, wanted: int) -> int:
     """Fill the table up to that many residents of the county. Returns how many there are."""
-    mine = f"SELECT JSON_ARRAY(COUNT(*)) FROM yiyun.resident WHERE record_number LIKE '{estate.county_code}%'"
+    mine = f"SELECT JSON_ARRAY(COUNT(*)) FROM yiyun.resident WHERE record_number LIKE '{estate.county_code}%'"  # noqa: S608
     there = int(asked(paths, writer, mine)[0])
     for first in range(there, wanted, BATCH):
         last = min(first + BATCH, wanted)
@@ -80,8 +82,8 @@ def load(estate: Estate, paths: EstatePaths, writer: str, wanted: int) -> int:
 
 def store(estate: Estate, paths: EstatePaths, writer: str, count: int) -> int:
     """Store files for the first residents, two each, as a person does."""
-    first = f"SELECT record_number FROM yiyun.resident ORDER BY 1 LIMIT {max(1, count // 2)}"
-    numbers = list(asked(paths, writer, f"SELECT JSON_ARRAYAGG(record_number) FROM ({first}) AS them"))
+    first = f"SELECT record_number FROM yiyun.resident ORDER BY 1 LIMIT {max(1, count // 2)}"  # noqa: S608
+    numbers = list(asked(paths, writer, f"SELECT JSON_ARRAYAGG(record_number) FROM ({first}) AS them"))  # noqa: S608
     signed = sign_in(settings := settings_for(estate, paths, numbers[:1]))
     run = secrets.token_hex(8)
     with browser(settings, signed.cookies) as visitor:

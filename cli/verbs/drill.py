@@ -16,16 +16,17 @@ from infra.engine.lock import estate_lock
 from infra.errors import BadInputError, RefusedError
 from infra.rotation.recovery import Kit, read_kit
 from runbooks.drills.about import People, whoever_runs_this
-from runbooks.drills.catalogue import as_text, find_drill, shipped
+from runbooks.drills.catalogue import AnyDrill, as_text, find_drill, shipped
 from runbooks.drills.conduct import conduct, resume, summary
 from runbooks.drills.folder import folders
 from runbooks.drills.model import Drill
 from runbooks.drills.ran import ran
-from runbooks.drills.rehearsal import Rehearsal
+from runbooks.drills.rehearsal import Loss, Rehearsal
 from runbooks.drills.reports.publish import KEY, publish
 from runbooks.drills.svg import write_svg
 from runbooks.drills.trends import drawn
 from runbooks.recovery.drill import clear_standing, rehearse
+from runbooks.recovery.loss import lose
 
 NOT_PASSED = 1
 
@@ -115,6 +116,10 @@ def run(
         with report.progress() as progress, estate_lock(report.paths, "drill run", progress):
             if isinstance(wanted, Rehearsal):
                 folder, verdict = rehearse(wanted, loaded, report.paths, chosen, people, progress, opened)
+            elif isinstance(wanted, Loss):
+                folder, verdict = lose(
+                    wanted, loaded, report.paths, report.source, chosen, people, progress, opened
+                )
             else:
                 folder, verdict = conduct(wanted, loaded, report.paths, chosen, people, progress)
             progress("writing the report")
@@ -169,11 +174,11 @@ def history(
         report.say(table)
 
 
-def _kit(wanted: Drill | Rehearsal, file: Path | None, passphrase_file: Path | None) -> Kit | None:
+def _kit(wanted: AnyDrill, file: Path | None, passphrase_file: Path | None) -> Kit | None:
     """The recovery kit that was given, opened. Raises BadInputError for one that the drill does not need."""
     if file is None:
         return None
-    if not isinstance(wanted, Rehearsal):
+    if isinstance(wanted, Drill):
         raise BadInputError(f"{wanted.name} needs no kit", hint="leave --kit out")
     if passphrase_file is None:
         raise BadInputError("the kit's passphrase is missing", hint="--passphrase-file FILE")

@@ -13,14 +13,16 @@ from ruamel.yaml.error import YAMLError
 
 from infra.errors import BadInputError
 from runbooks.drills.model import Drill
-from runbooks.drills.rehearsal import Rehearsal
+from runbooks.drills.rehearsal import Loss, Rehearsal
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
-AnyDrill: TypeAlias = Drill | Rehearsal
+AnyDrill: TypeAlias = Drill | Rehearsal | Loss
 """One that breaks something, or one that goes the way back."""
+KINDS: dict[str, type[Rehearsal | Loss]] = {"remote-backup": Rehearsal, "region-loss": Loss}
+"""What a file's `rehearses` says → what it is; without that word it breaks something."""
 
 
 def shipped() -> dict[str, AnyDrill]:
@@ -48,7 +50,7 @@ def find_drill(word: str) -> AnyDrill:
 def find_breaking(word: str) -> Drill:
     """As `find_drill`, of those that break something under load. Raises BadInputError for another."""
     found = find_drill(word)
-    if isinstance(found, Rehearsal):
+    if isinstance(found, Rehearsal | Loss):
         raise BadInputError(f"{word} breaks nothing under load", hint=f"yiyun drill run {word}")
     return found
 
@@ -67,8 +69,8 @@ def read_drill(path: Path | Traversable) -> AnyDrill:
     """A drill's file. Raises BadInputError saying where it is wrong."""
     try:
         written = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-        rehearses = isinstance(written, dict) and "rehearses" in written
-        return Rehearsal.model_validate(written) if rehearses else Drill.model_validate(written)
+        kind = KINDS.get(str(written.get("rehearses", "")), Drill) if isinstance(written, dict) else Drill
+        return kind.model_validate(written)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

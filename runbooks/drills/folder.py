@@ -14,7 +14,7 @@ from runbooks.drills.evidence.observers import read_sightings
 from runbooks.drills.evidence.verdict import Evidence, Verdict, judge
 from runbooks.drills.journal import Journal, named, read_journal
 from runbooks.drills.model import Drill
-from runbooks.drills.rehearsal import Rehearsal
+from runbooks.drills.rehearsal import Loss, Rehearsal
 from runbooks.drills.roles import hit
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runbooks.drills.journal import Event
 
 HELD = TypeAdapter(list[Held])
-DRILL: TypeAdapter[Drill | Rehearsal] = TypeAdapter(Drill | Rehearsal)
+DRILL: TypeAdapter[Drill | Rehearsal | Loss] = TypeAdapter(Drill | Rehearsal | Loss)
 EVIDENCE = ("drill.json", "journal.jsonl", "history.jsonl", "held.json", "seen.jsonl", "about.json")
 """The files that a report names by their hashes, where they exist."""
 

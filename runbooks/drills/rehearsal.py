@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from runbooks.drills.model import Objectives, Part, Title, Word
+from runbooks.drills.model import Objectives, Part, Title, Word, Workload
 
 if TYPE_CHECKING:
     from runbooks.drills.kinds import Fault
@@ -39,6 +39,31 @@ class Sampled(Part):
     def public(self) -> bool:
         """As of a workload."""
         return True
+
+
+class Loss(Part):
+    """The region is lost under load, and the estate's successor takes over: the county works from there."""
+
+    name: Word
+    title: Title
+    rehearses: Literal["region-loss"]
+    procedure: Word
+    hypothesis: tuple[Word, ...] = Field(min_length=1)
+    """Named probes that hold before; afterwards the successor is asked itself."""
+    workload: Workload
+    objectives: Objectives
+    hold_s: float = Field(default=10.0, gt=0, le=600)
+    """How long clients use the successor before everything is read."""
+
+    @property
+    def method(self) -> tuple[Phase, ...]:
+        """What is lost is not chosen: everything."""
+        return ()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """As of a drill that breaks one thing."""
+        return ()
 
 
 class Rehearsal(Part):

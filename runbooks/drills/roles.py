@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from infra.estate.model import Estate
-    from runbooks.drills.rehearsal import Rehearsal
+    from runbooks.drills.rehearsal import Loss, Rehearsal
 
 HOST_FIELDS = {"host": "", "source": "", "destination": EVERYWHERE, "gateway": ALL}
 """Fields of faults that name a host or a role → the one word that may stand there instead."""
@@ -83,7 +83,7 @@ def resolved(drill: Drill, estate: Estate, roles: Mapping[str, str]) -> Drill:
     return concrete
 
 
-def hit(drill: Drill | Rehearsal) -> frozenset[str]:
+def hit(drill: Drill | Rehearsal | Loss) -> frozenset[str]:
     """Hosts whose answers do not count as recovered, as each kind of a resolved drill's faults says.
 
     Empty: the service may go on by the same way, and recovery begins after its last trouble.

@@ -66,7 +66,7 @@ class FakeMember:
 
 
 def _hold(session: socket.socket, greeting: bytes) -> None:
-    """Until the other end goes, as a server holds an idle session; one that has gone already ends itself alone."""
+    """Until the other end goes, as a server holds an idle session; one that has gone ends alone."""
     with session:
         try:
             session.sendall(greeting)

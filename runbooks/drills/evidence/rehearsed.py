@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from runbooks.drills.model import Objectives
 
 BEGUN, SERVING, DOWN = "gone", "serving", "taken-down"
-"""Events: the moment from which the estate counts as gone; a page was served; the scratch hosts went."""
+LATER, LINE = "later", "line-found"
+"""Events: the moment from which the estate counts as gone; a page was served; the hosts went that were made.
+Of a loss besides: clients came anew, from a first number on; the premises found the successor."""
 Told = tuple[str, dict[str, str]]
 """A reason's code and the values of its words."""
 
@@ -80,9 +82,14 @@ def failed(events: Sequence[Event], wanted: Objectives) -> Iterator[Told]:
             yield "not-compared", {"what": what}
     for violation in findings_of(events).violations:
         yield "violation", {"fault": violation.fault, "text": violation.text}
+    yield from not_down(events)
+
+
+def not_down(events: Sequence[Event]) -> Iterator[Told]:
+    """What was made and still stands."""
     down = named(events, DOWN)
     if not down:
-        yield "not-undone", {"reason": "nobody took the scratch hosts down"}
+        yield "not-undone", {"reason": "nobody took down what was made"}
     for left in down[-1]["left"] if down else ():
         yield "not-undone", {"reason": str(left)}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from runbooks.drills.evidence import rehearsed
+from runbooks.drills.evidence import lost, rehearsed
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.observers import clock_of
-from runbooks.drills.evidence.timing import felt, two_writers, was_busy
+from runbooks.drills.evidence.timing import Felt, felt, two_writers, was_busy
 from runbooks.drills.journal import named
-from runbooks.drills.rehearsal import Rehearsal
+from runbooks.drills.rehearsal import Loss, Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from runbooks.drills.evidence.checkers import Findings
     from runbooks.drills.evidence.history import Held, Operation
     from runbooks.drills.evidence.observers import Clock, Sighting
-    from runbooks.drills.evidence.timing import Felt
     from runbooks.drills.journal import Event
     from runbooks.drills.model import Drill, Objectives
 
@@ -46,6 +45,7 @@ REASONS = {
     "not-whole": "{probe} does not hold afterwards: {text}",
     "no-source": "nothing was read that could be brought back",
     "not-compared": "{what}: nothing was compared",
+    "no-line": "the premises did not find the successor",
     "too-far-behind": "the copies were {seconds} s behind, the objective is {wanted} s",
 }
 """Why a drill did not pass: code → words. Reports say them in other languages (`reports.words`)."""
@@ -66,7 +66,7 @@ class Reason:
 class Evidence:
     """What a drill recorded. Times of the history are the journal's monotonic clock."""
 
-    drill: Drill | Rehearsal
+    drill: Drill | Rehearsal | Loss
     events: Sequence[Event]
     history: Sequence[Operation]
     held: Sequence[Held]
@@ -104,6 +104,8 @@ def judge(evidence: Evidence) -> Verdict:
     """
     if isinstance(evidence.drill, Rehearsal):
         return _of_rehearsal(evidence.events, evidence.drill)
+    if isinstance(evidence.drill, Loss):
+        return _of_loss(evidence, evidence.drill)
     findings = check(evidence.history, evidence.held, evidence.total)
     faults = named(evidence.events, "fault")
     begun = faults[0].mono if faults else None
@@ -146,6 +148,25 @@ def _of_rehearsal(events: Sequence[Event], drill: Rehearsal) -> Verdict:
     reasons = tuple(Reason(code, values) for code, values in told)
     behind = rehearsed.behind_of(events)
     return Verdict(word, reasons, findings, rehearsed.felt_of(events), None, rpo=behind)
+
+
+def _of_loss(evidence: Evidence, drill: Loss) -> Verdict:
+    """Acknowledged writes of the last seconds may be gone: how many seconds is the objective's."""
+    events, history = evidence.events, evidence.history
+    findings = check(history, evidence.held, evidence.total)
+    begun = next((e.mono for e in named(events, rehearsed.BEGUN)), None)
+    rpo, rto = _rpo(findings, begun), lost.served_again(history, events)
+    busy = begun is not None and was_busy(history, begun)
+    worst_first: tuple[tuple[Word, list[rehearsed.Told]], ...] = (
+        ("void", [] if busy else [("not-busy", {})]),
+        ("aborted", list(rehearsed.aborted(events, CLOCK_TOLERANCE_S))),
+        ("failed", list(lost.failed_loss(history, events, findings, rpo, drill.objectives))),
+    )
+    word, told = next((found for found in worst_first if found[1]), ("passed", []))
+    reasons = tuple(Reason(code, values) for code, values in told)
+    failures = sum(op.outcome != "ok" and begun is not None and op.intended >= begun for op in history)
+    seen = Felt(rto, {}, None, None, 0, 0, failures) if begun is not None else None
+    return Verdict(word, reasons, findings, seen, None, rpo)
 
 
 def _undo(events: Sequence[Event]) -> float | None:

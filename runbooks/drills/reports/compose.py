@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 
 from runbooks.drills.evidence.history import WRITES
 from runbooks.drills.evidence.observers import clock_of
-from runbooks.drills.evidence.rehearsed import BEGUN, DOWN, SERVING, told_of
+from runbooks.drills.evidence.rehearsed import BEGUN, DOWN, LATER, LINE, SERVING, told_of
 from runbooks.drills.evidence.timing import quantile, rounded
 from runbooks.drills.evidence.verdict import RULES
 from runbooks.drills.journal import named
-from runbooks.drills.rehearsal import Rehearsal
+from runbooks.drills.rehearsal import Loss, Rehearsal
 from runbooks.drills.reports.envelope import SCHEMA
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def compose(
 
 def rehearsal(evidence: Evidence) -> dict[str, Any]:
     """What only a rehearsal has."""
-    return {"rehearsal": told_of(evidence.events)} if isinstance(evidence.drill, Rehearsal) else {}
+    return {"rehearsal": told_of(evidence.events)} if isinstance(evidence.drill, Rehearsal | Loss) else {}
 
 
 def limits(about: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ def result(verdict: Verdict) -> dict[str, Any]:
 
 def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[dict[str, Any]]:
     """What happened when, in order: the journal's events and what the clients saw."""
-    if isinstance(evidence.drill, Rehearsal):
+    if isinstance(evidence.drill, Rehearsal | Loss):
         return _of_rehearsal(evidence.events)
     if fault is None:
         return []
@@ -158,7 +158,7 @@ def timeline(evidence: Evidence, verdict: Verdict, fault: float | None) -> list[
 def _of_rehearsal(events: Sequence[Event]) -> list[dict[str, Any]]:
     """Its moments, from the one from which the estate counts as gone."""
     begun = named(events, BEGUN)
-    shown = [e for e in events if e.name in {BEGUN, SERVING, DOWN, "aborted"}]
+    shown = [e for e in events if e.name in {BEGUN, SERVING, LATER, LINE, DOWN, "aborted"}]
     return [
         {"t": rounded(e.mono - begun[0].mono), "kind": e.name, "source": "journal", "text": _text(e)}
         for e in shown

@@ -44,6 +44,8 @@ MOMENTS = {
     "gone": _("视为原区域已失"),
     "serving": _("首个页面提供服务"),
     "taken-down": _("演练主机已拆除"),
+    "later": _("客户端改用新区域"),
+    "line-found": _("前置机找到新区域"),
 }
 LAYERS = {
     "journal": _("演练程序"),
@@ -91,6 +93,7 @@ REASONS = {
     "violation": _("{fault}：{text}"),
     "not-undone": _("现场未恢复：{reason}"),
     "not-whole": _("演练后 {probe} 不成立：{text}"),
+    "no-line": _("前置机没有找到接管的区域"),
     "no-source": _("没有读到可供恢复的来源"),
     "not-compared": _("没有比较：{what}"),
     "too-far-behind": _("异地副本落后 {seconds} 秒，目标为 {wanted} 秒"),
@@ -111,6 +114,7 @@ COMPARISONS = {
     "tables": _("数据库各表（逐行校验和，同一事务集合）"),
     "residents": _("居民档案（经平台页面）"),
     "attachments": _("附件（按哈希）"),
+    "results": _("医院结果（前置机已收下的，各到达一次）"),
     "isolation": _("隔离（到不了原环境，写不了副本）"),
 }
 """What a rehearsal compares (`rehearsal.COMPARED`)."""

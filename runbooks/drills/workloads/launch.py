@@ -108,6 +108,19 @@ def dealt(hosts: Sequence[str], clients: int) -> dict[str, list[int]]:
     return {host: list(range(place, clients, len(hosts))) for place, host in enumerate(hosts)}
 
 
+def start_part(
+    estate: Estate, paths: EstatePaths, workload: Workload, history: Path, seed: int, numbers: Sequence[int]
+) -> Running:
+    """The database workload at the first app host, with these of its clients alone.
+
+    Who begins with client 0 makes the tables; the others find them. Raises YiyunError.
+    """
+    host = estate.hosts_with("app")[0].name
+    part = {"numbers": list(numbers), "prepared": 0 not in numbers}
+    settings = _settings_at(estate, paths, workload, host, seed).model_copy(update=part)
+    return started(qualified(paths.estate, host), database.__name__, settings, history)
+
+
 def _settings_at(
     estate: Estate, paths: EstatePaths, workload: Workload, client: str, seed: int
 ) -> database.Settings:

@@ -114,6 +114,9 @@ SILENCED = {
 """Whose answers cannot be right; of every other drill the service may go on by the same way."""
 
 
-@pytest.mark.parametrize("drill", shipped().values(), ids=lambda d: d.name)
+BREAKING = [drill for drill in shipped().values() if isinstance(drill, Drill)]
+
+
+@pytest.mark.parametrize("drill", BREAKING, ids=lambda d: d.name)
 def test_every_shipped_drill_can_be_begun_in_the_lab(drill: Drill) -> None:
     assert hit(resolved(drill, LAB, NOW)) == SILENCED.get(drill.name, set())
