@@ -15,10 +15,10 @@ from infra.estate.endpoints import endpoints
 from infra.estate.loading import load_estate
 from infra.estate.model import Estate
 from infra.estate.plan import plan_resources
-from infra.estate.recovery import rehearsal_of
+from infra.estate.recovery import rehearsal_of, successor_of
 from infra.inventory import inventory
 from infra.paths import EstatePaths
-from infra.services.backup import READER
+from infra.services.backup import READER, SUCCESSOR
 from infra.trust.material import Material
 
 if TYPE_CHECKING:
@@ -93,3 +93,37 @@ def test_what_cannot_be_recovered_is_refused_with_what_is_missing() -> None:
     without = LAB.model_copy(update={"hosts": tuple(h for h in LAB.hosts if "db" not in h.roles)})
     with pytest.raises(BadInputError, match="has the role db"):
         rehearsal_of(Estate.model_validate(without.model_dump()))
+
+
+def test_who_takes_over_has_all_hosts_but_those_that_have_nothing_to_bring_back() -> None:
+    there = successor_of(LAB, {"edge-1": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="})
+    assert find_problems(there) == []
+    assert {h.name for h in there.hosts} == {"app-1", "app-2", "db-1", "db-2", "db-3", "ops-1", "edge-1"}
+    assert host_addresses(there) == {h.name: host_addresses(LAB)[h.name] for h in there.hosts}
+    assert (there.line, there.isolated, there.origin) == (LAB.line, False, "lab")
+    edge = there.host("edge-1")
+    assert (edge.exists, edge.access.host, edge.access.port) == (
+        True,
+        "127.0.0.1",
+        LAB.lab.published.premises,
+    )
+    assert edge.access.host_key.startswith("ssh-ed25519 ")
+    assert "edge-1" not in {r.inputs.name for r in plan_resources(there) if r.kind == "Host"}
+
+
+def test_the_premises_know_where_each_gateway_would_be_in_the_other_region(tmp_path: Path) -> None:
+    there = successor_of(LAB, {})
+    here = inventory(LAB, Material(LAB, EstatePaths("lab", tmp_path).ensure()))
+    tunnels = here["_meta"]["hostvars"]["edge-1"]["yiyun_wireguard"]["tunnels"]
+    public = {name: str(a) for name, a in elastic_addresses(there).items()}
+    assert {t["gateway"]: t["elsewhere"] for t in tunnels} == {
+        g: [f"{public[f'host-{g}']}:51820"] for g in ("ops-1", "app-2")
+    }
+
+
+def test_it_goes_on_writing_attachments_with_a_key_that_no_host_had_before(tmp_path: Path) -> None:
+    there, paths = successor_of(LAB, {}), EstatePaths("lab", tmp_path).ensure()
+    attachments = inventory(there, Material(there, paths))["all"]["vars"]["yiyun_attachments"]
+    assert attachments == {"bucket": "attachments-remote", "account": SUCCESSOR, "read_only": False}
+    hosts = inventory(LAB, Material(LAB, paths))["_meta"]["hostvars"].values()
+    assert not [h for h in hosts if f"object-{SUCCESSOR}" in h["yiyun_secrets"]]

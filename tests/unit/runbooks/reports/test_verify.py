@@ -77,7 +77,7 @@ def test_a_report_of_other_rules_is_told_from_an_altered_one(
 
 def test_the_same_evidence_gives_the_same_report_or_the_rules_have_another_number() -> None:
     """When this fails, raise `RULES` and write its new number and digest here."""
-    judged = {name: report()[name] for name in JUDGED}
+    judged = {name: report()[name] for name in JUDGED if name in report()}
     digest = hashlib.sha256(rfc8785.dumps(judged)).hexdigest()
     assert (RULES, digest[:16]) == (1, "2ccf69fc12fb12e3")
 
