@@ -30,13 +30,12 @@ from runbooks.drills.ground import LabGround
 from runbooks.drills.journal import Journal, named, read_journal
 from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
 from runbooks.drills.workloads.launch import start_part
+from runbooks.drills.workloads.premises import held as held_results
 from runbooks.drills.workloads.premises import (
-    DELIVERED_SECONDS,
     leave_once_delivered,
     start_hospital,
     wait_delivered,
 )
-from runbooks.drills.workloads.premises import held as held_results
 from runbooks.recovery.drill import clear_standing, refuse_standing
 from runbooks.recovery.pages import first_page, settings_for
 from runbooks.recovery.scratch import SERVED_SECONDS
@@ -60,7 +59,8 @@ if TYPE_CHECKING:
     Tell = Callable[[str], None]
 
 LINE_STATE = "/run/yiyun-line.json"
-LINE_SECONDS, ACK_SECONDS = 120.0, 120.0
+LINE_SECONDS, DELIVERED_SECONDS = 120.0, 300.0
+"""What came from the hospital during the whole outage waits at the front-end machine: minutes of it."""
 SETTLE_SECONDS = 120.0
 RESULTS_RATE = 4.0
 """Results a second from the hospital, beside the writes."""
@@ -170,6 +170,8 @@ def _go(it: _Drill, kit: Kit, *, given: bool) -> None:
     while it.running:
         it.running.pop().end()
     it.journal.note("collected", operations=it.folder.operations())
+    it.progress("what the premises held comes in")
+    wait_delivered(it.estate, it.paths, DELIVERED_SECONDS)
     it.progress("what the successor holds, and what came from the premises")
     it.folder.keep_held(held_by(there.paths, [h.name for h in there.successor.hosts_with("db")]))
     _hold_results(it, results)
@@ -192,7 +194,6 @@ def _wait_line(it: _Drill) -> None:
 
 def _hold_results(it: _Drill, results: Path) -> None:
     """What the front-end machine acknowledged to the hospital: there once, but for the last seconds."""
-    wait_delivered(it.estate, it.paths, DELIVERED_SECONDS)
     history = read_history(results)
     found = check(history, held_results(it.there.successor, it.there.paths), 0)
     gone = named(read_journal(it.journal.path), "gone")[0].mono
