@@ -19,12 +19,14 @@ from runbooks.drills.evidence.rehearsed import BEGUN, DOWN, LATER, LINE, SERVING
 from runbooks.drills.evidence.timing import quantile, rounded
 from runbooks.drills.evidence.verdict import RULES
 from runbooks.drills.journal import named
+from runbooks.drills.model import Drill
 from runbooks.drills.rehearsal import Loss, Rehearsal
 from runbooks.drills.reports.envelope import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runbooks.drills.catalogue import AnyDrill
     from runbooks.drills.evidence.history import Operation
     from runbooks.drills.evidence.verdict import Evidence, Verdict
     from runbooks.drills.journal import Event
@@ -76,7 +78,7 @@ def compose(
         "mapping": [
             {k: item[k] for k in ("item", "zh", "en", "claim")}
             for item in standards()["items"]
-            if evidence.drill.workload.kind in item["by"]
+            if shown_by(evidence.drill) in item["by"]
         ],
         "evidence": [
             {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -85,6 +87,11 @@ def compose(
         "limits": limits(about),
         **rehearsal(evidence),
     }
+
+
+def shown_by(drill: AnyDrill) -> str:
+    """By what a drill shows anything of a standard: the way back that it went, or its workload."""
+    return drill.workload.kind if isinstance(drill, Drill) else drill.rehearses
 
 
 def rehearsal(evidence: Evidence) -> dict[str, Any]:
