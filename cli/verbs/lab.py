@@ -8,7 +8,7 @@ import typer
 
 from cli.contract import EstateOption, JsonOption, QuietOption, Report, YesOption, confirm, reporting
 from cli.steps import steps_of
-from cli.verbs.look import show_status
+from cli.verbs.look import rehearsed, show_status
 from cli.verbs.provision import bring_up
 from infra.drivers.lab import realise as lab_driver
 from infra.engine.lock import estate_lock
@@ -40,7 +40,7 @@ def lab_up(
             _start(report, loaded)
         with report.progress() as progress:
             status = collect(loaded, report.paths, progress, monitoring_status)
-        report.fields["status"] = status.fields
+        report.fields["status"] = status.fields | {"drills": rehearsed(report)}
         show_status(report, status)
         report.exit_code = 0 if status.ok else 1
 

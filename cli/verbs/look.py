@@ -17,6 +17,10 @@ from infra.status import Status, collect
 from infra.verify.run import verify as run_verify
 from infra.verify.why import explain
 from monitoring.look import monitoring_status
+from runbooks.drills.ran import newest_runs
+
+WAYS_BACK = ("remote-backup", "region-loss")
+"""Drills that a status screen names."""
 
 
 def status(estate: EstateOption = "lab", json_output: JsonOption = False, quiet: QuietOption = False) -> None:
@@ -26,9 +30,28 @@ def status(estate: EstateOption = "lab", json_output: JsonOption = False, quiet:
         must_be_deployed(report)
         with report.progress() as progress:
             now = collect(loaded, report.paths, progress, monitoring_status)
-        report.fields |= now.fields
+        report.fields |= now.fields | {"drills": rehearsed(report)}
         show_status(report, now)
+        show_drills(report, report.fields["drills"])
         report.exit_code = 0 if now.ok else 1
+
+
+def rehearsed(report: Report) -> list[dict[str, Any]]:
+    """The newest run of each drill, its verdict computed anew from its evidence."""
+    return [
+        {"drill": r.drill, "at": r.at.isoformat(timespec="seconds"), "verdict": r.verdict, "rto_s": r.rto_s}
+        for r in newest_runs(report.paths)
+    ]
+
+
+def show_drills(report: Report, runs: list[dict[str, Any]]) -> None:
+    """How many passed when they were run last, and when the way back was gone."""
+    passed = sum(run["verdict"] == "passed" for run in runs)
+    report.say(f"drills     {passed} of {len(runs)} passed when they were run last")
+    for run in runs:
+        if run["drill"] in WAYS_BACK:
+            taken = "" if run["rto_s"] is None else f", served after {run['rto_s']:.0f} s"
+            report.say(f"           {run['drill']} {run['verdict']} on {run['at'][:10]}{taken}")
 
 
 def verify(

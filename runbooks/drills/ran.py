@@ -71,6 +71,12 @@ def ran(paths: EstatePaths, newest: int | None = None) -> list[Ran]:
     return found[::-1]
 
 
+def newest_runs(paths: EstatePaths) -> list[Ran]:
+    """The newest run of each drill, by name: what a status screen tells."""
+    newest = {_name(folder): folder for folder in folders(paths)}
+    return [read_ran(newest[name]) for name in sorted(newest)]
+
+
 def read_ran(folder: Folder) -> Ran:
     """What one drill showed; `unreadable`, with the reason, where its evidence is not whole."""
     name, began = _name(folder), _stamp(folder)
