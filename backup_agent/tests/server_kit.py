@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pyrage import x25519
+from store_kit import free_port, regions
 
 from yiyun_backup import signed
 from yiyun_backup.gtids import GtidSet
@@ -299,6 +300,18 @@ class Bed:
         done = self.agent.run("restore", *asked, *words)
         assert done.returncode == 0, (done.stdout, done.stderr[-2000:])
         return dict(json.loads(done.stdout)) | {"target": target}
+
+
+@contextmanager
+def saving_host(folder: Path) -> Iterator[tuple[Agent, dict[str, Region], Path]]:
+    """An agent without a database that saves one folder as the service `etc`, its regions, and the folder."""
+    with regions(folder, "near", "far") as stores:
+        agent = Agent(folder / "agent", Server(folder / "none", free_port()), stores)
+        config, kept = agent.write(), folder / "kept"
+        kept.mkdir()
+        item = ["[[items]]", 'service = "etc"', 'way = "files"', f'paths = ["{kept}"]', ""]
+        config.write_text(config.read_text() + "\n".join(item))
+        yield agent, stores, kept
 
 
 def eventually(check: Callable[[], bool], what: str, seconds: float = 240) -> None:

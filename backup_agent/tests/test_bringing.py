@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server_kit import Agent, Server, lacking
-from store_kit import Region, free_port, regions
+from server_kit import lacking, saving_host
 from test_needs import files, written
 
 from yiyun_backup.bringing import newest_of
@@ -17,6 +16,9 @@ from yiyun_backup.errors import BadInputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from server_kit import Agent
+    from store_kit import Region
 
 needs_store = pytest.mark.skipif(
     bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}"
@@ -43,14 +45,9 @@ def test_the_newest_that_the_region_has_is_taken() -> None:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[tuple[Agent, dict[str, Region]]]:
-    with regions(tmp_path, "near", "far") as stores:
-        agent = Agent(tmp_path / "agent", Server(tmp_path / "none", free_port()), stores)
-        config = agent.write()
-        saved = tmp_path / "saved"
-        (saved / "deep").mkdir(parents=True)
-        (saved / "deep/one").write_text("as it was")
-        item = ["[[items]]", 'service = "etc"', 'way = "files"', f'paths = ["{saved}"]', ""]
-        config.write_text(config.read_text() + "\n".join(item))
+    with saving_host(tmp_path) as (agent, stores, kept):
+        (kept / "deep").mkdir()
+        (kept / "deep/one").write_text("as it was")
         assert agent.run("save").returncode == 0
         yield agent, stores
 
@@ -71,7 +68,7 @@ def test_files_come_back_from_the_far_region_alone_and_into_an_empty_folder_only
     stores["near"].stop()
     code, told = bring(agent, to, password, "--from", "far")
     assert code == 0, told
-    assert (to / str(tmp_path / "saved")[1:] / "deep/one").read_text() == "as it was"
+    assert (to / str(tmp_path / "kept")[1:] / "deep/one").read_text() == "as it was"
     assert not (to / ".yiyun-unfinished").exists()
     code, told = bring(agent, to, password, "--from", "far")
     assert (code, "not empty" in told["error"]["message"]) == (3, True), told

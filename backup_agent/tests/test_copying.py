@@ -7,8 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server_kit import Agent, Server, lacking
-from store_kit import Region, free_port, regions
+from server_kit import lacking, saving_host
 from test_needs import BASE, files, written
 
 from yiyun_backup.bases import bases_in
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from pathlib import Path
+
+    from server_kit import Agent
+    from store_kit import Region
 
 HERE = BASE.model_copy(update={"snapshots": {"near": "ab12"}})
 LATER = Copied(of="db-3.1", region="far", snapshot="ef56")
@@ -56,15 +58,9 @@ def test_the_summary_has_each_region_that_was_read_back() -> None:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[tuple[Agent, dict[str, Region]]]:
-    """An agent with two files to save, and no database."""
-    with regions(tmp_path, "near", "far") as stores:
-        agent = Agent(tmp_path / "agent", Server(tmp_path / "none", free_port()), stores)
-        config = agent.write()
-        kept = tmp_path / "kept"
-        kept.mkdir()
+    """An agent with a file to save, and no database."""
+    with saving_host(tmp_path) as (agent, stores, kept):
         (kept / "one").write_bytes(os.urandom(5000))
-        items = f'[[items]]\nservice = "etc"\nway = "files"\npaths = ["{kept}"]\n'
-        config.write_text(config.read_text() + items)
         yield agent, stores
 
 

@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server_kit import Agent, Server, lacking
-from store_kit import Region, free_port, in_a, regions
+from server_kit import lacking, saving_host
+from store_kit import in_a
 
 from yiyun_backup.config import Config
 from yiyun_backup.errors import BackupError
@@ -17,6 +17,9 @@ from yiyun_backup.lives import host_of, next_name, stream_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from server_kit import Agent
+    from store_kit import Region
 
 needs_store = pytest.mark.skipif(
     bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}"
@@ -33,14 +36,8 @@ def test_each_life_has_a_stream_of_its_own() -> None:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[tuple[Agent, dict[str, Region]]]:
-    with regions(tmp_path, "near", "far") as stores:
-        agent = Agent(tmp_path / "agent", Server(tmp_path / "none", free_port()), stores)
-        config = agent.write()
-        saved = tmp_path / "saved"
-        saved.mkdir()
-        (saved / "one").write_text("1")
-        item = ["[[items]]", 'service = "etc"', 'way = "files"', f'paths = ["{saved}"]', ""]
-        config.write_text(config.read_text() + "\n".join(item))
+    with saving_host(tmp_path) as (agent, stores, kept):
+        (kept / "one").write_text("1")
         yield agent, stores
 
 

@@ -41,52 +41,43 @@ class Sampled(Part):
         return True
 
 
-class Loss(Part):
-    """The region is lost under load, and the estate's successor takes over: the county works from there."""
+class _WayBack(Part):
+    """What both have: no fault of the catalogue is begun."""
 
     name: Word
     title: Title
-    rehearses: Literal["region-loss"]
     procedure: Word
-    hypothesis: tuple[Word, ...] = Field(min_length=1)
-    """Named probes that hold before; afterwards the successor is asked itself."""
-    workload: Workload
     objectives: Objectives
-    hold_s: float = Field(default=10.0, gt=0, le=600)
-    """How long clients use the successor before everything is read."""
 
     @property
     def method(self) -> tuple[Phase, ...]:
-        """What is lost is not chosen: everything."""
+        """Nothing is chosen: one breaks nothing, the other loses everything."""
         return ()
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """As of a drill that breaks one thing."""
+        """None of the catalogue's."""
         return ()
 
 
-class Rehearsal(Part):
+class Loss(_WayBack):
+    """The region is lost under load, and the estate's successor takes over: the county works from there."""
+
+    rehearses: Literal["region-loss"]
+    hypothesis: tuple[Word, ...] = Field(min_length=1)
+    """Named probes that hold before; afterwards the successor is asked itself."""
+    workload: Workload
+    hold_s: float = Field(default=10.0, gt=0, le=600)
+    """How long clients use the successor before everything is read."""
+
+
+class Rehearsal(_WayBack):
     """From the copies in the other region alone to a platform that serves, on scratch hosts."""
 
-    name: Word
-    title: Title
     rehearses: Literal["remote-backup"]
-    procedure: Word
     workload: Sampled = Sampled()
-    objectives: Objectives
 
     @property
     def hypothesis(self) -> tuple[Word, ...]:
         """What is compared."""
         return COMPARED
-
-    @property
-    def method(self) -> tuple[Phase, ...]:
-        """Nothing is broken."""
-        return ()
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """Nothing is broken."""
-        return ()
