@@ -23,11 +23,11 @@ from runbooks.drills.about import about
 from runbooks.drills.conduct import WARM_UP_SECONDS, new_folder, refuse_unfinished
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.history import read_history
-from runbooks.drills.evidence.lost import TOLERATED
+from runbooks.drills.evidence.lost import TOLERATED, dead_at
 from runbooks.drills.evidence.members import held_by
 from runbooks.drills.faults.tool import Place
 from runbooks.drills.ground import LabGround
-from runbooks.drills.journal import Journal, named, read_journal
+from runbooks.drills.journal import Journal, read_journal
 from runbooks.drills.workloads.database import ACCOUNTS, BALANCE
 from runbooks.drills.workloads.launch import start_part
 from runbooks.drills.workloads.premises import held as held_results
@@ -196,13 +196,13 @@ def _hold_results(it: _Drill, results: Path) -> None:
     """What the front-end machine acknowledged to the hospital: there once, but for the last seconds."""
     history = read_history(results)
     found = check(history, held_results(it.there.successor, it.there.paths), 0)
-    gone = named(read_journal(it.journal.path), "gone")[0].mono
+    dead = dead_at(read_journal(it.journal.path)) or 0.0
     lost = [v.at for v in found.violations if v.fault == "lost" and v.at is not None]
-    seconds = max(0.0, gone - min(lost)) if lost else 0.0
+    seconds = max(0.0, dead - min(lost)) if lost else 0.0
     wrong = [f"{v.fault}: {v.text}" for v in found.violations if v.fault not in TOLERATED]
     if seconds > it.drill.objectives.rpo_s:
         wrong.append(f"{len(lost)} of the last {seconds:.1f} s are lost")
-    later = sum(op.acknowledged and op.ended > gone for op in history)
+    later = sum(op.acknowledged and op.ended > dead for op in history)
     text = f"{later} of them acknowledged after the loss; {len(lost)} lost, of its last {seconds:.2f} s"
     it.journal.note("compared", what="results", of=found.acknowledged, problems=wrong[:20], text=text)
 

@@ -21,6 +21,12 @@ TOLERATED = frozenset({"lost", "stale"})
 """What the last seconds before a loss may cost; how many is held against the objective."""
 
 
+def dead_at(events: Sequence[Event]) -> float | None:
+    """When the last machine of the region was dead: until then some of them still acknowledged."""
+    dead = named(events, "lost-things") or named(events, BEGUN)
+    return dead[0].mono if dead else None
+
+
 def served_again(history: Sequence[Operation], events: Sequence[Event]) -> float | None:
     """Seconds from the loss to the first acknowledged write that was begun by who came after it."""
     begun, later = named(events, BEGUN), named(events, LATER)

@@ -155,7 +155,7 @@ def _of_loss(evidence: Evidence, drill: Loss) -> Verdict:
     events, history = evidence.events, evidence.history
     findings = check(history, evidence.held, evidence.total)
     begun = next((e.mono for e in named(events, rehearsed.BEGUN)), None)
-    rpo, rto = _rpo(findings, begun), lost.served_again(history, events)
+    rpo, rto = _rpo(findings, lost.dead_at(events)), lost.served_again(history, events)
     busy = begun is not None and was_busy(history, begun)
     worst_first: tuple[tuple[Word, list[rehearsed.Told]], ...] = (
         ("void", [] if busy else [("not-busy", {})]),

@@ -109,7 +109,7 @@ def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desire
         "attachments-copy": "two",
         **backups,
     }
-    of_far = {"attachments-copy": "two", "recovery": "six", **backups}
+    of_far = {"attachments-copy": "two", "recovery": "six", "takeover": "seven"} | backups
     assert {name: a["secret"] for name, a in far.items()} == of_far
     assert {a["role"] for a in (*near.values(), *far.values())} == {"user"}
 
@@ -142,6 +142,7 @@ def test_who_prunes_deletes_hosts_only_hide_lock_files_and_each_account_has_its_
     assert {who for who, actions in granted.items() if "s3:PutObject" in actions} == {
         ("attachments", "attachments-app"),
         ("attachments-remote", "attachments-copy"),
+        ("attachments-remote", "takeover"),
         ("backups", "backup"),
         ("backups-remote", "backup"),
         ("backups", "backup-pruning"),
