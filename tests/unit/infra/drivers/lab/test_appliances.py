@@ -93,13 +93,8 @@ def test_the_stores_secret_is_in_no_argument_and_it_speaks_tls_only(desired: Des
 
 def test_a_store_has_the_accounts_of_its_own_buckets_and_no_administrator(desired: Desired) -> None:
     backups = {"backup": "four", "backup-pruning": "five"}
-    keys = {
-        "attachments-app": "one",
-        "attachments-copy": "two",
-        "other": "three",
-        "recovery": "six",
-        **backups,
-    }
+    keys = {"attachments-app": "one", "attachments-copy": "two", "other": "three", **backups}
+    keys |= {"recovery": "six", "takeover": "seven"}
     near, far = (
         json.loads(accounts(desired, region, keys))["accessAccounts"]
         for region in ("cn-north-1", "cn-east-2")
