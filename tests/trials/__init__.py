@@ -8,4 +8,4 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "backup_agent" / "tests"))
+sys.path.append(str(Path(__file__).parents[2] / "backup_agent" / "tests"))
