@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 EARLY = timedelta(hours=5)
 MARK = ".yiyun-unfinished"
-SPARE_BYTES = 12 << 20
-"""Beyond the room that a restore asks for: it begins, and the log finds the disk full."""
+ROOM_BYTES = 256 << 20
+"""Beside the base: the restore begins."""
+FILLER = 'while [ ! -e "$folder/data/ibdata1" ]; do sleep 0.02; done; cat /dev/zero > "$folder/filler" 2>&-'
+"""Somebody else fills the disk as soon as the base is being written."""
 
 
 def early_log(place: Place) -> None:
@@ -104,13 +106,14 @@ def with_auto_cnf(play: Play) -> None:
     rewrite_entry(play.place, {"snapshots": {**play.bed.bases[1]["body"]["snapshots"], "far": made}})
 
 
-def on_a_small_disk(play: Play, size: int) -> subprocess.CompletedProcess[str]:
+def on_a_small_disk(play: Play, size: int, meanwhile: str = ":") -> subprocess.CompletedProcess[str]:
     """Restore onto a file system of that size, in a mount namespace of its own; the mark is kept outside."""
     disk = play.target.parent
     disk.mkdir(parents=True)
     kept = disk.with_name("kept")
     script = (
-        'mount -t tmpfs -o size="$1" none "$2" && folder="$2" kept="$3" && shift 3 && "$@"; code=$?; '
+        'mount -t tmpfs -o size="$1" none "$2" && folder="$2" kept="$3" && shift 3 || exit 9; '
+        f'({meanwhile}) & "$@"; code=$?; kill $! 2>/dev/null; '
         'test -z "$(ls -A "$folder/data" 2>/dev/null)" || { mkdir -p "$kept/data"; '
         f'cp "$folder/data/{MARK}" "$kept/data/" || touch "$kept/data/unmarked"; }}; exit $code'
     )
@@ -132,8 +135,8 @@ def no_room(play: Play) -> subprocess.CompletedProcess[str]:
     return on_a_small_disk(play, 16 << 20)
 
 
-def room_for_the_base(play: Play) -> subprocess.CompletedProcess[str]:
-    return on_a_small_disk(play, int(play.bed.bases[1]["body"]["bytes"] * 1.1) + SPARE_BYTES)
+def filled_half_way(play: Play) -> subprocess.CompletedProcess[str]:
+    return on_a_small_disk(play, int(play.bed.bases[1]["body"]["bytes"]) + ROOM_BYTES, FILLER)
 
 
 def may_mount() -> bool:

@@ -214,8 +214,8 @@ HOST = (
         FINE,
         NOT,
         "an error that says so; the target stays marked",
-        run=host.room_for_the_base,
-        codes=frozenset({"failed", "server"}),
+        run=host.filled_half_way,
+        codes=frozenset({"refused", "failed", "server"}),
     ),
     Row(
         "31 killed half-way",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bed_kit import look, unlike_source
-from server_kit import TOTAL, Bed, eventually, lacking
+from server_kit import TOTAL, Bed, eventually, lacking, program
 
 from yiyun_backup.catalogue import Base
 from yiyun_backup.errors import RefusedError
@@ -87,6 +87,15 @@ def test_a_base_that_does_not_fit_is_refused_before_anything_is_written(bed: Bed
     _must_fit(body, tmp_path)
     with pytest.raises(RefusedError, match="MiB free, the base alone needs"):
         _must_fit(body.model_copy(update={"bytes": 10**15}), tmp_path)
+
+
+def test_a_base_that_no_server_runs_on_is_taken_away_again(bed: Bed, tmp_path: Path) -> None:
+    agent = bed.agent.beside(tmp_path / "agent", bed.agent.regions)
+    config = agent.folder / "backup.toml"
+    config.write_text(config.read_text().replace(program("MYSQLD"), "/bin/false"))
+    done = agent.run("base")
+    assert (done.returncode, "the server did not start" in done.stdout) == (1, True), done.stdout
+    assert list((agent.folder / "staging").iterdir()) == []
 
 
 def test_a_password_that_is_another_one_is_named(bed: Bed, tmp_path: Path) -> None:
