@@ -65,11 +65,16 @@ class Place:
         return self.objects / key_of(*_split(self.bed.bases[number]["id"]))
 
     def flip(self, kind: str, *, of: int, both: bool) -> None:
-        """A byte in the middle of the largest blob that a base needs, alone or as the other one does."""
+        """A byte in the middle of such a blob."""
+        pack, begins, size = self.largest(kind, of=of, both=both)
+        flip(pack, begins + size // 2)
+
+    def largest(self, kind: str, *, of: int, both: bool) -> tuple[Path, int, int]:
+        """The largest blob that a base needs, alone or as the other one does: pack, beginning, length."""
         mine, other = self.needs[of], self.needs[1 - of]
         found = [at for blob, at in mine.items() if blob[0] == kind and (blob in other) == both]
         pack, begins, size = max(found, key=lambda at: at[2])
-        flip(self.objects / "restic/mysql/data" / pack[:2] / pack, begins + size // 2)
+        return self.objects / "restic/mysql/data" / pack[:2] / pack, begins, size
 
     def key(self) -> Ed25519PrivateKey:
         return Config.read(self.bed.agent.folder / "backup.toml").key
@@ -231,12 +236,12 @@ def needs_of(bed: Bed) -> list[Blobs]:
     return [{blob: where[blob] for blob in walk(root)} for root in roots]
 
 
-def page_of_zeros(path: Path) -> None:
-    """As a disk leaves it that lost its power: the size is right, 4 KiB in the middle were never written."""
+def page_of_zeros(path: Path, begins: int = 0, size: int = 0) -> None:
+    """As a disk leaves it that lost its power: the size is right, 4 KiB of this part were never written."""
     data = path.read_bytes()
-    size = min(4096, len(data) // 4)
-    middle = len(data) // 2
-    rewrite(path, data[:middle] + bytes(size) + data[middle + size :])
+    size = size or len(data)
+    page, middle = min(4096, size // 4), begins + size // 2
+    rewrite(path, data[:middle] + bytes(page) + data[middle + page :])
 
 
 def text_mode(*paths: Path) -> None:

@@ -276,7 +276,13 @@ OWN = (
         "say that there is no base",
     ),
     Row("a stream that ended before", do.dead_stream, FINE, True, "use the one that goes on"),
-    Row("a page of zeros in a pack", lambda p: do.page_of_zeros(p.packs()[0]), "repository", NOT, REPAIR),
+    Row(
+        "a page of zeros in a pack",
+        lambda p: do.page_of_zeros(*p.largest("data", of=1, both=True)),
+        "repository",
+        NOT,
+        REPAIR,
+    ),
     Row("a page of zeros in a segment", lambda p: do.page_of_zeros(p.segments()[-2]), "segment", NOT, POINT),
     Row(
         "the log copied as text",

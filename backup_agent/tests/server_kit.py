@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -261,8 +262,6 @@ class Agent:
         return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
 
     def argv(self, *words: str) -> list[str]:
-        import sys
-
         return [
             sys.executable,
             "-m",
@@ -305,6 +304,8 @@ class Bed:
             eventually((self.agent.folder / "run/stream.json").exists, "the stream tells nothing")
             yield
         finally:
+            if stream.poll() is not None:
+                sys.stderr.write((self.agent.folder / "stream.log").read_text()[-2000:])
             stream.send_signal(signal.SIGTERM)
             stream.wait(SECONDS)
 

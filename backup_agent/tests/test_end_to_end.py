@@ -6,19 +6,18 @@ import random
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from bed_kit import look, unlike_source
 from server_kit import TOTAL, Bed, eventually, lacking, program
 
+from yiyun_backup import server as throwaway
 from yiyun_backup.catalogue import Base
 from yiyun_backup.errors import RefusedError
 from yiyun_backup.gtids import GtidSet
 from yiyun_backup.restore import _must_fit
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from yiyun_backup.server import ServerError
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason=f"not named: {lacking()}"),
@@ -89,13 +88,22 @@ def test_a_base_that_does_not_fit_is_refused_before_anything_is_written(bed: Bed
         _must_fit(body.model_copy(update={"bytes": 10**15}), tmp_path)
 
 
+def test_a_server_that_is_killed_while_it_shuts_down_did_not_end_cleanly(bed: Bed) -> None:
+    target = bed.restore("unclean")["target"]
+    with (
+        pytest.raises(ServerError, match="did not end cleanly"),
+        throwaway.serving(Path(program("MYSQLD")), target) as server,
+    ):
+        server.ask = lambda *_: server._process.kill()
+
+
 def test_a_base_that_no_server_runs_on_is_taken_away_again(bed: Bed, tmp_path: Path) -> None:
     agent = bed.agent.beside(tmp_path / "agent", bed.agent.regions)
     config = agent.folder / "backup.toml"
     config.write_text(config.read_text().replace(program("MYSQLD"), "/bin/false"))
     done = agent.run("base")
     assert (done.returncode, "the server did not start" in done.stdout) == (1, True), done.stdout
-    assert list((agent.folder / "staging").iterdir()) == []
+    assert not (agent.folder / "staging/data").exists()
 
 
 def test_a_password_that_is_another_one_is_named(bed: Bed, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 TRIES = 3
 """How often a kill is tried that came too late."""
-SHORTER = 0.85
-"""Of the life that was learned, when a victim had ended before its moment."""
+SHORTER = 0.9
+"""Of the time after which a run had ended before the kill: its life the next time."""
 LIVES = dict[str, dict[str, Lives]]
 
 
@@ -63,8 +63,8 @@ def until_hit(bed: KillBed, kill: Kill, lives: LIVES) -> dict[str, Any]:
         result = one(bed, kill, lives[kill.verb].get(kill.victim, lives[kill.verb][AGENT]))
         if result["hit"] or result["problems"]:
             break
-        known = lives[kill.verb].get(kill.victim, lives[kill.verb][AGENT])
-        lives[kill.verb][kill.victim] = Lives(known.born, known.born + SHORTER * (known.ended - known.born))
+        born = lives[kill.verb].get(kill.victim, lives[kill.verb][AGENT]).born
+        lives[kill.verb][kill.victim] = Lives(born, max(born, SHORTER * result["seconds"]))
     return result
 
 

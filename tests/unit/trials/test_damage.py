@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
-from tests.trials.damage import LONGEST, rendered, shortened, told
+from tests.trials.damage import LONGEST, earlier, rendered, shortened, told
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def row(**more: Any) -> Any:
@@ -38,6 +42,14 @@ def test_a_restore_that_is_not_like_its_source_is_wrong_whatever_it_warns_of() -
     assert found["wrong"]
     assert found["verdict"].startswith("NOT as required")
     assert not told(row(), outcome(restore_code=0, differences=[]))["wrong"]
+
+
+def test_only_what_was_as_required_is_not_played_again(tmp_path: Path) -> None:
+    out = tmp_path / "x.json"
+    assert earlier(out) == {}
+    wrong = told(row(), outcome(restore_code=0, differences=[])) | {"damage": "another"}
+    out.write_text(json.dumps({"commit": "abc", "results": [told(row(), outcome()), wrong]}))
+    assert {name: found["commit"] for name, found in earlier(out).items()} == {"3 a pack|emptied": "abc"}
 
 
 def test_the_table_has_a_line_for_each_row_and_calls_what_is_wrong_wrong() -> None:
