@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 """Of a message, in characters."""
+FOLDER = "yiyun-trial-"
+PLACE = re.compile(rf"/[^\s\"]*{FOLDER}[^/\s\"]*(/tmp[^/\s\"]*)?")
 
 
 def run(out: Path) -> bool:
     """Play every row that an earlier run has not shown as required. Returns whether all was as required."""
     known = earlier(out)
     results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="yiyun-trial-") as name:
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as name:
         folder = Path(name)
         with two_bases(folder / "bed") as bed:
             needs = aged_needs(bed)
@@ -61,7 +64,7 @@ def earlier(out: Path) -> dict[str, dict[str, Any]]:
     """Rows of an earlier result that were as required, by name; each says at which commit."""
     if not out.exists():
         return {}
-    document = json.loads(out.read_text(encoding="utf-8"))
+    document = json.loads(PLACE.sub("…", out.read_text(encoding="utf-8")))
     rows = ({"commit": document["commit"]} | row for row in document["results"])
     return {f"{r['number']} {r['damage']}".strip(): r for r in rows if not r["not_as_required"]}
 
@@ -95,8 +98,9 @@ def told(row: Row, outcome: Outcome) -> dict[str, Any]:
 
 
 def shortened(messages: Sequence[str]) -> list[str]:
-    """Messages without what fills a screen. Pure."""
-    return [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in messages]
+    """Messages without what fills a screen, or is of this one run's folder. Pure."""
+    texts = [PLACE.sub("…", text) for text in messages]
+    return [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in texts]
 
 
 def rendered(document: dict[str, Any]) -> str:

@@ -67,4 +67,5 @@ def test_the_table_has_a_line_for_each_row_and_calls_what_is_wrong_wrong() -> No
     assert sum(line.startswith("| 3 | a pack\\|emptied | refuse | 1 problem |") for line in lines) == 2
     assert lines[-2].endswith("exit 1, `damaged`; target: marked | as required |")
     assert "WRONG" in lines[-1]
-    assert shortened(["short"]) == ["short"]
+    there = "/var/tmp/yiyun-trial-a1/tmpx_9/restored/data has 15 MiB free"
+    assert shortened(["short", there]) == ["short", "…/restored/data has 15 MiB free"]
