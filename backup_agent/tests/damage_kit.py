@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from yiyun_backup.config import Config
 from yiyun_backup.segments import manifest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -64,11 +65,16 @@ class Place:
         return self.objects / key_of(*_split(self.bed.bases[number]["id"]))
 
     def flip(self, kind: str, *, of: int, both: bool) -> None:
-        """A byte in the middle of the largest blob that a base needs, alone or as the other one does."""
+        """A byte in the middle of such a blob."""
+        pack, begins, size = self.largest(kind, of=of, both=both)
+        flip(pack, begins + size // 2)
+
+    def largest(self, kind: str, *, of: int, both: bool) -> tuple[Path, int, int]:
+        """The largest blob that a base needs, alone or as the other one does: pack, beginning, length."""
         mine, other = self.needs[of], self.needs[1 - of]
         found = [at for blob, at in mine.items() if blob[0] == kind and (blob in other) == both]
         pack, begins, size = max(found, key=lambda at: at[2])
-        flip(self.objects / "restic/mysql/data" / pack[:2] / pack, begins + size // 2)
+        return self.objects / "restic/mysql/data" / pack[:2] / pack, begins, size
 
     def key(self) -> Ed25519PrivateKey:
         return Config.read(self.bed.agent.folder / "backup.toml").key
@@ -171,13 +177,18 @@ def replay_entry(place: Place) -> None:
 
 def rewrite_entry(place: Place, changes: Mapping[str, Any], key: Ed25519PrivateKey | None = None) -> None:
     """The newest base's entry with another body, signed: by the host's own key when none is given."""
+    change_entry(place, lambda entry: {"body": entry.body.model_copy(update=changes)}, key)
+
+
+def change_entry(
+    place: Place, change: Callable[[Entry], Mapping[str, Any]], key: Ed25519PrivateKey | None = None
+) -> None:
     own, path = place.key(), place.entry(1)
     public = own.public_key()
     entry: Entry = signed.verify(
         path.read_bytes(), Entry, {signed.fingerprint(public): public}, "it"
     ).document
-    changed = entry.model_copy(update={"body": entry.body.model_copy(update=changes)})
-    rewrite(path, signed.sign(changed, key or own))
+    rewrite(path, signed.sign(entry.model_copy(update=change(entry)), key or own))
 
 
 def other_snapshot(place: Place) -> None:
@@ -223,3 +234,32 @@ def needs_of(bed: Bed) -> list[Blobs]:
 
     roots = [asked("cat", "snapshot", base["body"]["snapshots"]["far"])["tree"] for base in bed.bases]
     return [{blob: where[blob] for blob in walk(root)} for root in roots]
+
+
+def page_of_zeros(path: Path, begins: int = 0, size: int = 0) -> None:
+    """As a disk leaves it that lost its power: the size is right, 4 KiB of this part were never written."""
+    data = path.read_bytes()
+    size = size or len(data)
+    page, middle = min(4096, size // 4), begins + size // 2
+    rewrite(path, data[:middle] + bytes(page) + data[middle + page :])
+
+
+def text_mode(*paths: Path) -> None:
+    """As a tool copies that takes everything for text: each line feed gets a carriage return."""
+    for path in paths:
+        rewrite(path, path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def twice(path: Path) -> None:
+    """As an upload leaves it that was repeated into the same object: the whole of it once more behind it."""
+    rewrite(path, path.read_bytes() * 2)
+
+
+def stray_pack(place: Place) -> None:
+    """A pack that no index names, as a killed backup leaves it."""
+    pack = place.packs()[-1]
+    name = hashlib.sha256(data := pack.read_bytes()[::-1]).hexdigest()
+    folder = place.objects / "restic/mysql/data" / name[:2]
+    folder.mkdir(exist_ok=True)
+    shutil.copy2(pack, folder / name)
+    rewrite(folder / name, data)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -95,9 +97,14 @@ class Server:
                 assert time.monotonic() < limit, (self.folder / "log").read_text()[-2000:]
                 time.sleep(0.1)
 
-    def connect(self, user: str = "admin") -> Any:
+    def connect(self, user: str = "admin", client_flag: int = 0) -> Any:
         return pymysql.connect(
-            host="127.0.0.1", port=self.port, user=user, password=PASSWORD, autocommit=True
+            host="127.0.0.1",
+            port=self.port,
+            user=user,
+            password=PASSWORD,
+            autocommit=True,
+            client_flag=client_flag,
         )
 
     def run(self, *statements: str) -> tuple[Any, ...] | None:
@@ -138,6 +145,8 @@ class Transfers:
     clients: int = 3
     done: list[tuple[int, float, float]] = field(default_factory=list)
     """(id of the move, server's clock before the commit, and after it), seconds since 1970."""
+    rest: float = 0.0
+    """Seconds that each client waits between two moves."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -154,8 +163,8 @@ class Transfers:
 
     def _client(self, number: int, stop: threading.Event) -> None:
         pad, turn = b"\x07" * 500, 0
-        with closing(self.server.connect()) as connection, connection.cursor() as cursor:
-            while not stop.is_set():
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            while not stop.wait(self.rest):
                 turn += 1
                 one, two = sorted(((number * 7 + turn) % ACCOUNTS, (number * 3 + turn * 5 + 1) % ACCOUNTS))
                 cursor.execute("BEGIN")
@@ -168,7 +177,14 @@ class Transfers:
                 move = cursor.lastrowid
                 began = time.time()
                 cursor.execute("COMMIT")
-                self.done.append((move, began, time.time()))
+                self.committed(cursor, (move, one, two), (began, time.time()))
+
+    def connect(self) -> Any:
+        return self.server.connect()
+
+    def committed(self, cursor: Any, move: tuple[int, int, int], span: tuple[float, float]) -> None:
+        """After each commit. `move`: its id, the accounts from which and to which; `span`: as in `done`."""
+        self.done.append((move[0], *span))
 
 
 @dataclass
@@ -247,8 +263,6 @@ class Agent:
         return {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
 
     def argv(self, *words: str) -> list[str]:
-        import sys
-
         return [
             sys.executable,
             "-m",
@@ -275,13 +289,31 @@ class Agent:
 
 
 class Bed:
-    """Everything, with a stream that runs and a base that was taken under load."""
+    """Everything: a server under a workload, its agent, the bases it took, and what the stream stored."""
 
     def __init__(self, folder: Path, server: Server, agent: Agent) -> None:
         self.folder, self.server, self.agent = folder, server, agent
         self.transfers = Transfers(server)
         self.bases: list[dict[str, Any]] = []
         self.executed = ""
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """The stream runs meanwhile."""
+        stream = self.agent.start("stream")
+        try:
+            eventually((self.agent.folder / "run/stream.json").exists, "the stream tells nothing")
+            yield
+        finally:
+            if stream.poll() is not None:
+                sys.stderr.write((self.agent.folder / "stream.log").read_text()[-2000:])
+            stream.send_signal(signal.SIGTERM)
+            stream.wait(SECONDS)
+
+    def take_base(self) -> None:
+        done = self.agent.run("base")
+        assert done.returncode == 0, done.stderr
+        self.bases.append(json.loads(done.stdout))
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.agent.run("status").stdout))

@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from bed_kit import look, unlike_source
 from server_kit import TOTAL, Bed, eventually, lacking, program
 
 from yiyun_backup import server as throwaway
 from yiyun_backup.catalogue import Base
-from yiyun_backup.compare import differences, tables
 from yiyun_backup.errors import RefusedError
 from yiyun_backup.gtids import GtidSet
 from yiyun_backup.restore import _must_fit
+from yiyun_backup.server import ServerError
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason=f"not named: {lacking()}"),
@@ -24,25 +25,12 @@ pytestmark = [
 ]
 
 
-def look(target: Path) -> tuple[set[int], int, str]:
-    """Moves, money and GTIDs of a restored database."""
-    with throwaway.serving(Path(program("MYSQLD")), target) as server:
-        moves = {row[0] for row in server.ask("SELECT id FROM bank.moves")}
-        money = server.ask("SELECT SUM(money) FROM bank.accounts")[0][0]
-        gtids = server.ask("SELECT @@GLOBAL.gtid_executed")[0][0]
-    return moves, int(money), "".join(gtids.split())
-
-
 def test_the_newest_state_is_restored_from_the_far_region_and_equals_the_source(bed: Bed) -> None:
     assert [b["problems"] for b in bed.bases] == [[], []]
     done = bed.restore("newest")
     sys.stderr.write(f"{done}\n")
     assert done["gtids"] == bed.executed
-    with throwaway.serving(Path(program("MYSQLD")), done["target"]) as server:
-        restored = list(tables(server.connect, lambda _: None))
-    source = list(tables(bed.server.connect, lambda _: None))
-    assert len(source) == 2
-    assert differences(source, restored) == []
+    assert unlike_source(bed, done["target"]) == []
     assert not list(done["target"].glob("relay*"))
 
 
@@ -52,11 +40,11 @@ def test_a_moment_has_exactly_what_was_committed_before_it(bed: Bed, number: int
     after_base = [m for m in moves if m[1] > moves[0][1] + 4]
     moment = random.Random(number).choice(after_base)[2]  # noqa: S311
     done = bed.restore(f"at-{number}", "--at", datetime.fromtimestamp(moment, UTC).isoformat())
-    found, money, gtids = look(done["target"])
+    found, accounts, gtids = look(done["target"])
     must = {move for move, _, ended in moves if ended <= moment}
     may = {move for move, began, _ in moves if began <= moment}
-    assert must <= found <= may, (len(must), len(found), len(may))
-    assert money == TOTAL
+    assert must <= found.keys() <= may, (len(must), len(found), len(may))
+    assert sum(accounts.values()) == TOTAL
     assert gtids == done["gtids"]
 
 
@@ -98,6 +86,24 @@ def test_a_base_that_does_not_fit_is_refused_before_anything_is_written(bed: Bed
     _must_fit(body, tmp_path)
     with pytest.raises(RefusedError, match="MiB free, the base alone needs"):
         _must_fit(body.model_copy(update={"bytes": 10**15}), tmp_path)
+
+
+def test_a_server_that_is_killed_while_it_shuts_down_did_not_end_cleanly(bed: Bed) -> None:
+    target = bed.restore("unclean")["target"]
+    with (
+        pytest.raises(ServerError, match="did not end cleanly"),
+        throwaway.serving(Path(program("MYSQLD")), target) as server,
+    ):
+        server.ask = lambda *_: server._process.kill()
+
+
+def test_a_base_that_no_server_runs_on_is_taken_away_again(bed: Bed, tmp_path: Path) -> None:
+    agent = bed.agent.beside(tmp_path / "agent", bed.agent.regions)
+    config = agent.folder / "backup.toml"
+    config.write_text(config.read_text().replace(program("MYSQLD"), "/bin/false"))
+    done = agent.run("base")
+    assert (done.returncode, "the server did not start" in done.stdout) == (1, True), done.stdout
+    assert not (agent.folder / "staging/data").exists()
 
 
 def test_a_password_that_is_another_one_is_named(bed: Bed, tmp_path: Path) -> None:

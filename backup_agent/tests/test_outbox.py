@@ -57,6 +57,18 @@ def test_each_region_gets_everything_in_order_and_the_last_to_get_it_removes_it(
     assert again(box).next_of("far") == (2, b"2")
 
 
+def test_a_segment_may_be_sent_and_go_while_the_room_is_counted(
+    box: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = box._objects()
+    for region in REGIONS:
+        box.mark_sent(region, 1)
+    monkeypatch.setattr(box, "_objects", lambda: listed)
+    assert not box.is_full
+    box.limit_bytes = 1
+    assert box.is_full, "two are still there"
+
+
 def test_an_object_whose_note_was_never_written_is_cut_anew(box: Outbox) -> None:
     """Killed between the two: the next segment has the same number and may hold more."""
     (box.folder / f"{4:012d}").write_bytes(b"half a thought")

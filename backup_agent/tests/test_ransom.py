@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from server_kit import Agent, Bed, eventually, lacking, program
+from bed_kit import unlike_source
+from server_kit import Agent, Bed, eventually, lacking
 from store_kit import Region, free_port, in_a
-
-from yiyun_backup import server as throwaway
-from yiyun_backup.compare import differences, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason=f"not named: {lacking()}"),
@@ -57,9 +55,7 @@ def test_it_is_seen_and_comes_back_as_of_before(
     assert agent.run(*words).returncode != 0
     done = agent.run(*words, "--as-of", before.isoformat())
     assert done.returncode == 0, (done.stdout, done.stderr[-2000:])
-    with throwaway.serving(Path(program("MYSQLD")), target) as server:
-        restored = list(tables(server.connect, lambda _: None))
-    assert differences(list(tables(bed.server.connect, lambda _: None)), restored) == []
+    assert unlike_source(bed, target) == []
     again = json.loads(agent.run("check", "--region", "far", "--all", "--as-of", before.isoformat()).stdout)
     assert (again["problems"], again["repositories"]) == ([], ["mysql"]), again
     listed = json.loads(agent.run("list", "--region", "far", "--as-of", before.isoformat()).stdout)

@@ -61,17 +61,30 @@ def copy_member(
         shutil.rmtree(data, ignore_errors=True)
         raise BackupError(f"{source.member} could not be copied: {error}") from error
     progress("start", 0.0)
-    with serving(program, data, user=user) as server:
-        version, case, gtids = server.ask(
-            "SELECT @@version, @@lower_case_table_names, @@GLOBAL.gtid_executed"
-        )[0]
-        tables = server.ask("SELECT COUNT(*) FROM information_schema.tables WHERE table_type = 'BASE TABLE'")[
-            0
-        ][0]
+    try:
+        version, case, gtids, tables = _read(program, data, user)
+    except BaseException:
+        shutil.rmtree(data, ignore_errors=True)  # as large as the database, on the disk that it writes to
+        raise
     (data / "auto.cnf").unlink(missing_ok=True)
     size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
     compact = "".join(gtids.split())
-    return Copied(data, uuid, version, int(case), compact, int(tables), size, time.monotonic() - began)
+    return Copied(data, uuid, version, case, compact, tables, size, time.monotonic() - began)
+
+
+def _read(program: Path, data: Path, user: str) -> tuple[str, int, str, int]:
+    """What a server says that was started on the copy. Raises BackupError."""
+    try:
+        with serving(program, data, user=user) as server:
+            version, case, gtids = server.ask(
+                "SELECT @@version, @@lower_case_table_names, @@GLOBAL.gtid_executed"
+            )[0]
+            ((tables,),) = server.ask(
+                "SELECT COUNT(*) FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
+            )
+    except pymysql.MySQLError as error:
+        raise BackupError(f"the server on the copy ended: {error}") from error
+    return version, int(case), gtids, int(tables)
 
 
 def entry_of(copied: Copied, member: str, repository: str, snapshots: dict[str, str]) -> Base:

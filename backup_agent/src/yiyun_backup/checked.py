@@ -25,6 +25,8 @@ class Checked:
     elsewhere: list[str] = field(default_factory=list[str])
     """Repositories that were not looked into."""
     problems: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    """What is there and harms nothing, in sentences."""
 
     def found(self, error: BackupError) -> None:
         """One more problem."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import deposits
 from yiyun_backup import repository as restic
-from yiyun_backup.bases import REPOSITORY
+from yiyun_backup.bases import REPOSITORY, bases_in
 from yiyun_backup.catalogue import Base, Mark, ReadBack, Snapshot, must_reach, removed_in, with_copies
 from yiyun_backup.checked import Checked
-from yiyun_backup.checking_log import check_log
+from yiyun_backup.checking_log import check_log, no_log_from
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
 from yiyun_backup.journal import read_all
@@ -49,6 +49,7 @@ def check(
     if not own:
         checked.problems += deposits.damaged(store, entries)
         check_log(config, store, share, checked, progress)
+        checked.problems += no_log_from(store, bases_in(entries), config.keys_of)
     here = {config.host} if own or config.mysql_password is None else {config.host, REPOSITORY}
     for name in sorted({b.repository for e in entries if isinstance(b := e.body, Base | Snapshot)}):
         if name not in here:
@@ -135,7 +136,11 @@ def _repository(
         if snapshot not in there:
             text = f"{store.name}: {name}: snapshot {snapshot[:8]} of {entry} is gone"
             checked.problems.append(text)
-    restic.check(repository, str(share))
+    if restic.check(repository, str(share)):
+        text = (
+            "it has files that no index names, as a backup that was killed leaves them: pruning removes them"
+        )
+        checked.notes.append(f"{store.name}: {name}: {text}")
     checked.repositories.append(name)
 
 

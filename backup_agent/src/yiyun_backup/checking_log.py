@@ -9,17 +9,21 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from yiyun_backup.catalogue import Mark
+from yiyun_backup.catalogue import Base, Mark
 from yiyun_backup.chain import Chain, follow
-from yiyun_backup.errors import BackupError, DamageError
+from yiyun_backup.errors import BackupError, BadInputError, DamageError
 from yiyun_backup.files import write_whole
+from yiyun_backup.gtids import GtidSet
 from yiyun_backup.reading import BATCH, Reader, streams
 from yiyun_backup.segments import key_of, sealed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from yiyun_backup.catalogue import Entry
     from yiyun_backup.checked import Checked, Share
     from yiyun_backup.config import Config
     from yiyun_backup.store import Store
@@ -106,6 +110,27 @@ def _behind(store: Store, stream: str, newest: int, others: Sequence[Store]) -> 
         if late := [item for item in more if item.modified < since]:
             text = f"the log of {stream} ends at segment {newest}"
             yield f"{store.name}: {text}, {other.name} has {len(late)} more of before {since:%H:%M:%S} UTC"
+
+
+def no_log_from(
+    store: Store, bases: Sequence[Entry], keys_of: Callable[[str], Mapping[str, Ed25519PublicKey]]
+) -> Iterator[str]:
+    """Whether the region's newest base leads nowhere: every stream there begins after it.
+
+    What is missing at the front of a log looks like what was pruned. A region without any log says nothing.
+    """
+    newest = next((e for e in bases if isinstance(e.body, Base) and store.name in e.body.snapshots), None)
+    if newest is None or not isinstance(newest.body, Base):
+        return
+    holes, held = list[DamageError](), GtidSet.parse(newest.body.gtids)
+    for stream in streams(store):
+        try:
+            Reader(store, stream, keys_of(stream)).start_for(held)
+            return
+        except (DamageError, BadInputError) as error:
+            holes += [error] if isinstance(error, DamageError) and error.check == "hole" else []
+    for hole in holes:
+        yield f"{store.name}: no log goes on from the newest base {newest.id}: {hole}"
 
 
 def read_marks(note: Path, region: str) -> dict[str, Mark]:

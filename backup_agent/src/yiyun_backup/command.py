@@ -57,15 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = Config.read(asked.config).rewound(getattr(asked, "as_of", None))
         result = VERBS[asked.verb](config, asked)
     except BackupError as error:
-        told = {"code": error.code, "message": error.message, "hint": error.hint}
-        sys.stdout.write(json.dumps({"ok": False, "error": told}) + "\n")
-        sys.stderr.write(f"yiyun-backup: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
-        return error.exit_code
+        return _failed(error)
+    except OSError as error:  # a disk that is full, a file that may not be read
+        return _failed(BackupError(str(error), "see what is said of that file or device"))
     if result is None:
         return 0
     told = {"ok": True, **result}
     sys.stdout.write(json.dumps(told) + "\n")
     return 0 if told["ok"] else 1
+
+
+def _failed(error: BackupError) -> int:
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    sys.stdout.write(json.dumps({"ok": False, "error": told}) + "\n")
+    sys.stderr.write(f"yiyun-backup: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+    return error.exit_code
 
 
 def _stream(config: Config, _: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,11 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """Whether no more should be cut before something was sent."""
-        return sum(path.stat().st_size for path in self._objects()) > self.limit_bytes
+        total = 0
+        for path in self._objects():
+            with suppress(FileNotFoundError):  # a sender has just removed it: it is stored everywhere
+                total += path.stat().st_size
+        return total > self.limit_bytes
 
     def sent(self, region: str) -> int:
         """The last segment that a region has."""

@@ -201,8 +201,11 @@ def _must_have(repository: Repository, snapshot: str) -> None:
         raise DamageError("hash", f"{where}: the bytes are not those that were stored", _OTHER)
 
 
-def check(repository: Repository, share: str = "") -> None:
-    """Check the repository; `share`: read so much of all data too (`1/7`, `100%`). Raises DamageError."""
+def check(repository: Repository, share: str = "") -> bool:
+    """Check the repository; `share`: read so much of all data too (`1/7`, `100%`). Raises DamageError.
+
+    Returns whether files are there that no index names, as a backup that was killed leaves them.
+    """
     argv = ["check", "--no-lock", *((f"--read-data-subset={share}",) if share else ())]
     done = _run(repository, argv)
     if done.returncode == 1:
@@ -210,6 +213,7 @@ def check(repository: Repository, share: str = "") -> None:
         raise DamageError("repository", f"{repository.place.region}: {repository.name}: {text}", _OTHER)
     if done.returncode != 0:
         raise _problem(repository, done, "check")
+    return "additional files" in done.stdout + done.stderr
 
 
 _OTHER = "use the copy in the other region"

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -109,6 +110,8 @@ def restore(
             path.unlink()
     except pymysql.MySQLError as error:
         raise ServerError(_failed(target, f"the restored server ended: {error}")) from error
+    except OSError as error:
+        raise BackupError(_failed(target, f"{target}: {error}")) from error
     except BackupError as error:
         _failed(target, error.message)
         raise
@@ -136,8 +139,9 @@ def prepare(target: Path, what: str) -> None:
 
 
 def _failed(target: Path, why: str) -> str:
-    """The mark says it, until the folder is used again."""
-    write_whole(target / MARK, json.dumps({"failed": why}).encode())
+    """The mark says it, until the folder is used again; on a full disk it says what it said before."""
+    with suppress(OSError):
+        write_whole(target / MARK, json.dumps({"failed": why}).encode())
     return why
 
 

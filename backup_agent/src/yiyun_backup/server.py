@@ -123,7 +123,7 @@ def serving(
             _wait(server, process)
             yield server
             server.ask(f"DROP USER IF EXISTS '{ACCOUNT}'@'localhost'", "SHUTDOWN")
-            process.wait(STOP_SECONDS)
+            _end(process)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -181,6 +181,16 @@ def _init(password: str) -> str:
             "",
         ]
     )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a shutdown that was asked for. One that is killed meanwhile leaves no database at rest."""
+    try:
+        code = process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(f"the server did not end within {STOP_SECONDS:.0f} s") from error
+    if code != 0:
+        raise ServerError(f"the server did not end cleanly ({code})")
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
