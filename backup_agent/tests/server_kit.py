@@ -66,7 +66,11 @@ class Server:
         lines = [
             f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}';" for user in ("admin", "yiyun_backup")
         ]
-        lines += ["GRANT ALL ON *.* TO admin@'%' WITH GRANT OPTION;", f"GRANT {RIGHTS} ON *.* TO yiyun_backup@'%';", ""]
+        lines += [
+            "GRANT ALL ON *.* TO admin@'%' WITH GRANT OPTION;",
+            f"GRANT {RIGHTS} ON *.* TO yiyun_backup@'%';",
+            "",
+        ]
         (self.folder / "init.sql").write_text("\n".join(lines))
         argv = [program("MYSQLD"), "--no-defaults", "--initialize-insecure", "--user=root"]
         argv += [f"--datadir={self.folder / 'data'}", f"--init-file={self.folder / 'init.sql'}"]

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of everything that has a rival")
     parser.add_argument("--transfers", type=int, default=30_000, help="in the log")
     parser.add_argument("--seed", type=int, default=1, help="of the rows")
-    parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 6 times the room")
+    parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="a disk with 5 times the room")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     must_be_here()

@@ -130,12 +130,12 @@ def _sealed(random: Random, length: int) -> str:
     return f"02a1b2c3d4{random.randbytes(12 + length + 16).hex()}"
 
 
-def messages(seed: int, chunk: int, count: int) -> dict[str, list[str]]:
+def messages(seed: int, chunk: int, people: int, count: int = MESSAGES_PER_CHUNK) -> dict[str, list[str]]:
     """One chunk of messages: what they say, the answers that they got, and who looked at it since."""
     random = Random(f"{seed} messages {chunk}")  # noqa: S311  for repeating it
     rows: dict[str, list[str]] = {name: [] for name in TABLES if not name.startswith("resident")}
-    for number in range(chunk * MESSAGES_PER_CHUNK, (chunk + 1) * MESSAGES_PER_CHUNK):
-        record = record_number(random.randrange(count))
+    for number in range(chunk * count, (chunk + 1) * count):
+        record = record_number(random.randrange(people))
         message = _Message(random, number, record)
         identifiers = [message.store(rows, n, *line) for n, line in enumerate(message.lines(), 1)]
         answer = json.dumps({"resident": record, "observations": identifiers, "warnings": []})

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from server_kit import TOTAL, Transfers, eventually
 from server_kit import Bed as AgentBed
@@ -22,11 +22,12 @@ from tests.backup_benchmark.rivals import DUMP, Rivals
 from tests.backup_benchmark.stopwatch import Run, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from yiyun_backup.catalogue import TableSum
 
+Turn = TypeVar("Turn")
 SAMPLE = ("bash", "-o", "pipefail", "-c", 'tar -C "$0" -c . | zstd -3 -q | wc -c')
 
 
@@ -69,7 +70,6 @@ class Course:
             self.checks()
             for number in range(self.asked.rounds):
                 self.restores(number)
-            self.compare_restored()
             self.restore_middle()
         self.restore_dump()
 
@@ -120,6 +120,7 @@ class Course:
         for region, name in ((NEAR, "rclone out"), (FAR, "rclone over")):
             self.stored[name] = self.rivals.stored(region, "rclone")
             assert self.stored[name] == self.data["bytes"], (name, self.stored[name])
+        self.rivals.clear(FAR, "rclone")
 
     def _restic_saves(self) -> None:
         self.rivals.clear(NEAR, "restic")
@@ -188,62 +189,67 @@ class Course:
         self.measure("restic check", argv, self.rivals.restic_environment())
 
     def restores(self, number: int) -> None:
-        """Everybody brings the same bytes back; the agent also brings the newest state."""
+        """Everybody brings the same bytes back; the agent also brings the newest state.
+
+        What the last round brought is compared with the source.
+        """
+        last = number == self.asked.rounds - 1
         turns = [self._base_back, self._rclone_back, self._restic_back, self._newest_back]
         for turn in in_turn(turns, number):
-            turn()
+            with self.target() as target:
+                turn(target, last)
 
-    def target(self, name: str) -> Path:
-        """Where a restore goes, with nothing there."""
-        folder = self.bed.folder / "restored" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(exist_ok=True)
-        return folder
+    @contextmanager
+    def target(self) -> Iterator[Path]:
+        """Where a restore goes, with nothing there; and nothing stays."""
+        folder = self.bed.folder / "restored"
+        folder.mkdir()
+        yield folder / "data"
+        shutil.rmtree(folder)
 
-    def _restore(self, name: str, *words: str) -> Run:
-        told = ("--to", str(self.target(name) / "data"), "--from", NEAR, "--identity", str(self.bed.identity))
-        return self.measure(f"agent restore {name}", self.agent("restore", *told, *words))
+    def _restore(self, name: str, target: Path, *words: str) -> str:
+        """Restore from the near region. Returns the set that is there now."""
+        told = ("--to", str(target), "--from", NEAR, "--identity", str(self.bed.identity))
+        done = self.measure(f"agent restore {name}", self.agent("restore", *told, *words))
+        return str(done.answer["gtids"])
 
-    def _base_back(self) -> None:
+    def _base_back(self, target: Path, last: bool) -> None:
         gtids = self.base["body"]["gtids"]
-        assert self._restore("base", "--base", self.base["id"], "--gtid", gtids).answer["gtids"] == gtids
+        assert self._restore("base", target, "--base", self.base["id"], "--gtid", gtids) == gtids
+        if last:
+            self._compare("base", target, self.unwritten)
 
-    def _newest_back(self) -> None:
-        assert self._restore("newest").answer["gtids"] == self.bed.server.executed()
+    def _newest_back(self, target: Path, last: bool) -> None:
+        assert self._restore("newest", target) == self.bed.server.executed()
+        if last:
+            self._compare("newest", target, self.newest)
 
-    def _rclone_back(self) -> None:
-        self.measure("rclone back", self.rivals.rclone_back(self.target("rclone")))
+    def _rclone_back(self, target: Path, last: bool) -> None:
+        self.measure("rclone back", self.rivals.rclone_back(target))
+        if last:
+            self.verified["rclone back"] = looks.files(self.bed.cold, target)
 
-    def _restic_back(self) -> None:
-        argv = self.rivals.restic("restore", "--quiet", "latest", "--target", str(self.target("restic")))
+    def _restic_back(self, target: Path, last: bool) -> None:
+        argv = self.rivals.restic("restore", "--quiet", "latest", "--target", str(target.parent))
         self.measure("restic back", argv, self.rivals.restic_environment())
+        if last:
+            self.verified["restic back"] = looks.files(self.bed.cold, target)
 
-    def compare_restored(self) -> None:
-        """What the last round brought back, each against the source."""
-        restored = self.bed.folder / "restored"
-        self.verified["rclone back"] = looks.files(self.bed.cold, restored / "rclone")
-        self.verified["restic back"] = looks.files(self.bed.cold, restored / "restic" / "data")
-        shutil.rmtree(restored / "rclone")
-        shutil.rmtree(restored / "restic")
-        self._compare("base", self.unwritten)
-        self._compare("newest", self.newest)
-
-    def _compare(self, name: str, source: Sequence[TableSum]) -> None:
-        data = self.bed.folder / "restored" / name / "data"
+    def _compare(self, name: str, data: Path, source: Sequence[TableSum]) -> None:
         with self.bed.serving(data) as server:
             found = looks.rows(source, server.connect)
             ((money,),) = server.ask("SELECT SUM(money) FROM bank.accounts")
         assert money == TOTAL, (name, money)
         self.verified[f"agent restore {name}"] = found
         say(f"{name} is as the source was: {found}")
-        shutil.rmtree(data.parent)
 
     def restore_middle(self) -> None:
         """As of the pause between the transfers."""
         summed = self.middle["summed"]
-        done = self._restore("middle", "--at", self.middle["at"])
-        assert done.answer["gtids"] == summed["gtids"], (done.answer["gtids"], summed["gtids"])
-        self._compare("middle", looks.summed(summed))
+        with self.target() as target:
+            reached = self._restore("middle", target, "--at", self.middle["at"])
+            assert reached == summed["gtids"], (reached, summed["gtids"])
+            self._compare("middle", target, looks.summed(summed))
 
     def restore_dump(self) -> None:
         """The statements into an empty server."""
@@ -267,7 +273,7 @@ def described(loaded: Loaded, size: int, packed: int) -> dict[str, Any]:
     }
 
 
-def in_turn(turns: Sequence[Callable[[], None]], number: int) -> list[Callable[[], None]]:
+def in_turn(turns: Sequence[Turn], number: int) -> list[Turn]:
     """Another one begins in each round. Pure."""
     first = number % len(turns)
     return [*turns[first:], *turns[:first]]
