@@ -59,7 +59,7 @@ def ensure_program(name: str, progress: Progress) -> Path:
 
 
 def _unpack(bundle: Bundle, root: Path) -> None:
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     for file in bundle.lock.files:
         if ROLES & set(file.roles) and file.path.endswith(".deb"):
             run(["dpkg-deb", "--extract", str(bundle.path / file.path), str(root)])

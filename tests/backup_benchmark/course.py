@@ -64,7 +64,7 @@ class Course:
         self.prepare()
         for number in range(self.asked.rounds):
             self.saves(number)
-        self.measure("agent base again", self.agent("base"))
+        self._agent_saves_again()
         with self.streaming():
             self.write()
             self.checks()
@@ -108,6 +108,13 @@ class Course:
         assert self.base["problems"] == [], self.base
         self.stored["agent base"] = self._stored_by_agent(NEAR)
         self.stored["agent base, far"] = self._stored_by_agent(FAR)
+
+    def _agent_saves_again(self) -> None:
+        """Nothing was written in between."""
+        before = self._stored_by_agent(NEAR)
+        done = self.measure("agent base again", self.agent("base"))
+        assert done.answer["problems"] == [], done.answer
+        self.stored["agent base again"] = self._stored_by_agent(NEAR) - before
 
     def _stored_by_agent(self, region: str) -> int:
         return sum(item.size for item in self.bed.stores[region].store("owner").list(""))
