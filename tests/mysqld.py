@@ -1,8 +1,7 @@
 """The lab hosts' own MySQL server and router, unpacked from the bundle, for tests without a lab.
 
-`python -m tests.mysqld PROGRAM` (mysqld, haproxy, mysqlbinlog, mysqldump, restic) prints the path of one that
-runs on this machine whatever its Debian is: it brings its own loader and libraries, of the hosts' image and
-the bundle.
+`python -m tests.mysqld PROGRAM` (one of `PROGRAMS`) prints the path of one that runs on this machine whatever
+its Debian is: it brings its own loader and libraries, of the hosts' image and the bundle.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from infra.bundle.model import Bundle
     from infra.drivers.lab.commands import Progress
 
-ROLES = frozenset({"mysql", "db_router", "backup"})
+ROLES = frozenset({"mysql", "db_router", "backup", "object_copy"})
 """Whose packages are unpacked."""
 BASE = "--basedir={0}/usr --lc-messages-dir={0}/usr/share/mysql"
 PROGRAMS = {
@@ -32,7 +31,9 @@ PROGRAMS = {
     "haproxy": ("usr/sbin", ""),
     "mysqlbinlog": ("usr/bin", ""),
     "mysqldump": ("usr/bin", ""),
+    "mysql": ("usr/bin", ""),
     "restic": ("usr/bin", ""),
+    "rclone": ("usr/bin", ""),
 }
 """Program → where it is, and what it must be told, with the folder it was unpacked to."""
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -47,7 +48,9 @@ def ensure_program(name: str, progress: Progress) -> Path:
     with FileLock(cache_root() / "test-mysqld.lock"):
         if not program.exists():
             progress("unpacking the bundle's MySQL server and router")
-            shutil.rmtree(folder.parent, ignore_errors=True)
+            for other in folder.parent.glob("*"):
+                if other != folder:  # this one may have all but a program that is new in the list
+                    shutil.rmtree(other, ignore_errors=True)
             _unpack(bundle, folder / "root")
             for made in PROGRAMS:
                 (folder / made).write_text(_script(made, folder / "root", image), encoding="utf-8")
@@ -56,7 +59,7 @@ def ensure_program(name: str, progress: Progress) -> Path:
 
 
 def _unpack(bundle: Bundle, root: Path) -> None:
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     for file in bundle.lock.files:
         if ROLES & set(file.roles) and file.path.endswith(".deb"):
             run(["dpkg-deb", "--extract", str(bundle.path / file.path), str(root)])

@@ -61,13 +61,19 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    options: tuple[str, ...] = ()
+    """Beside those below, and stronger."""
 
     def initialise(self) -> None:
         self.folder.mkdir(parents=True)
         lines = [
             f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}';" for user in ("admin", "yiyun_backup")
         ]
-        lines += ["GRANT ALL ON *.* TO admin@'%';", f"GRANT {RIGHTS} ON *.* TO yiyun_backup@'%';", ""]
+        lines += [
+            "GRANT ALL ON *.* TO admin@'%' WITH GRANT OPTION;",
+            f"GRANT {RIGHTS} ON *.* TO yiyun_backup@'%';",
+            "",
+        ]
         (self.folder / "init.sql").write_text("\n".join(lines))
         argv = [program("MYSQLD"), "--no-defaults", "--initialize-insecure", "--user=root"]
         argv += [f"--datadir={self.folder / 'data'}", f"--init-file={self.folder / 'init.sql'}"]
@@ -86,7 +92,7 @@ class Server:
             "--secure-file-priv=NULL",
             "--max-binlog-size=2M",
         ]
-        argv += ["--innodb-buffer-pool-size=64M", "--innodb-redo-log-capacity=32M"]
+        argv += ["--innodb-buffer-pool-size=64M", "--innodb-redo-log-capacity=32M", *self.options]
         self.process = subprocess.Popen(argv, stdout=log, stderr=log)
         limit = time.monotonic() + SECONDS
         while True:

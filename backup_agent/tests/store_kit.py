@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -14,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -90,6 +91,27 @@ class Region:
             self.process.kill()
             self.process.wait(SECONDS)
 
+    def make_bucket(self) -> None:
+        """Under object lock, open to the host's account."""
+        owner = self.store("owner")._client
+        owner.create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
+        allow = {"Effect": "Allow", "Principal": {"AWS": ["host"]}}
+        statements = [
+            {**allow, "Action": [f"s3:{a}" for a in ON_BUCKET], "Resource": [f"arn:aws:s3:::{BUCKET}"]},
+            {**allow, "Action": [f"s3:{a}" for a in ON_OBJECTS], "Resource": [f"arn:aws:s3:::{BUCKET}/*"]},
+            {**allow, "Action": ["s3:DeleteObject"], "Resource": [f"arn:aws:s3:::{BUCKET}/restic/*/locks/*"]},
+        ]
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        owner.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+
+    def empty(self) -> None:
+        """The bucket as it was when it was new, whatever is locked in it."""
+        self.stop()
+        for part in ("objects", "versions"):
+            shutil.rmtree(self.folder / part / BUCKET, ignore_errors=True)
+        self.start()
+        self.make_bucket()
+
 
 @contextmanager
 def regions(folder: Path, *names: str) -> Iterator[dict[str, Region]]:
@@ -106,24 +128,12 @@ def regions(folder: Path, *names: str) -> Iterator[dict[str, Region]]:
             (region.folder / "accounts/users.json").write_text(json.dumps(users))
             region.start()
             stack.callback(region.stop)
-            _make_bucket(region.store("owner")._client)
+            region.make_bucket()
         yield made
 
 
 def in_a(**time_from_now: float) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(**time_from_now)
-
-
-def _make_bucket(owner: Any) -> None:
-    owner.create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
-    allow = {"Effect": "Allow", "Principal": {"AWS": ["host"]}}
-    statements = [
-        {**allow, "Action": [f"s3:{a}" for a in ON_BUCKET], "Resource": [f"arn:aws:s3:::{BUCKET}"]},
-        {**allow, "Action": [f"s3:{a}" for a in ON_OBJECTS], "Resource": [f"arn:aws:s3:::{BUCKET}/*"]},
-        {**allow, "Action": ["s3:DeleteObject"], "Resource": [f"arn:aws:s3:::{BUCKET}/restic/*/locks/*"]},
-    ]
-    policy = {"Version": "2012-10-17", "Statement": statements}
-    owner.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
 
 
 def _certify(folder: Path) -> None:
