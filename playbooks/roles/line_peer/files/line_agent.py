@@ -3,7 +3,7 @@
 
 The choice is sticky: a path stays in use while it is good, so a path that comes and goes moves nothing. A
 path named in /run/yiyun-line.avoid is used only when no other is good: its keys are about to be replaced.
-When no path answers for a while, the same gateways are looked for in the region that takes theirs' place, then
+When no path answers for a while, the same gateways are looked for in the region that takes their place, then
 here again, until one answers: nobody has to tell the premises that the cloud has moved.
 
 State is in /run/yiyun-line.json, rewritten after every round. Python's standard library only.
