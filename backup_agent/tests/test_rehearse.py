@@ -110,3 +110,25 @@ def test_a_killed_one_is_cleared_by_the_next(summed: Bed, tmp_path: Path) -> Non
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert newest(summed, "tested")["body"]["of"] == before
     assert [p.name for p in tmp_path.iterdir() if p.name != "other"] == []
+
+
+def compare(bed: Bed, gtids: str) -> tuple[int, dict[str, Any]]:
+    done = bed.agent.run("compare", "--gtid", gtids, "--from", "far")
+    return done.returncode, dict(json.loads(done.stdout))
+
+
+def test_a_member_is_held_beside_what_its_source_had_at_a_set(summed: Bed) -> None:
+    """As a rehearsal does with the member that it restored, before anybody may write to it."""
+    gtids = newest(summed, "summed")["body"]["gtids"]
+    code, told = compare(summed, gtids)
+    assert (code, told["problems"], told["lacking"]) == (0, [], 0), told
+    assert told["of"] == newest(summed, "summed")["id"]
+    row = "SET SESSION sql_log_bin = 0", "UPDATE bank.accounts SET money = money {} 1 WHERE id = 1"
+    summed.server.run(row[0], row[1].format("+"))
+    try:
+        code, told = compare(summed, gtids)
+        assert (code, told["problems"]) == (1, ["bank.accounts has other content in as many rows"])
+    finally:
+        summed.server.run(row[0], row[1].format("-"))
+    code, told = compare(summed, "4e11fa47-71ca-11e1-9e33-c80aa9429562:1-9")
+    assert (code, "no reading of that set" in told["error"]["message"]) == (4, True), told
