@@ -107,7 +107,10 @@ def test_a_changed_rule_shows_exactly_that_property(up: Path, tmp_path: Path) ->
     (change,) = bastion.properties
     assert {rule["peer"] for rule in change.declared} == {"198.51.100.101/32"}
     assert {rule["peer"] for rule in change.actual} == {"198.51.100.100/32"}
-    assert {c.kind for c in plan.changes} == {"SecurityGroup"}
+    # The operators' networks are named by bastions, and by the store that has the copies.
+    assert {c.kind for c in plan.changes} == {"SecurityGroup", "ObjectStore"}
+    (store,) = [c for c in plan.changes if c.kind == "ObjectStore"]
+    assert (store.resource, [p.name for p in store.properties]) == ("objectstore-s3-cn-east-2", ["rules"])
 
 
 def test_a_hand_made_change_is_drift_and_up_puts_it_back(up: Path) -> None:

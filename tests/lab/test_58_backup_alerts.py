@@ -62,10 +62,14 @@ def older(name: str, seconds: int) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def damaged(summary: dict[str, Any]) -> None:
-    for key, entry in summary.items():
-        if key.startswith("read-back "):
-            entry["problems"] = ["planted"]
+def read_back(hours: int, *problems: str) -> Callable[[dict[str, Any]], None]:
+    """The near region as it was read back that long ago: a new lab has not done so yet."""
+
+    def change(summary: dict[str, Any]) -> None:
+        entry = {"id": "x.1", "ended_s": int(time.time()) - hours * HOUR, "kind": "read-back"}
+        summary["read-back near"] = entry | {"region": "near", "problems": list(problems)}
+
+    return change
 
 
 def tried(*, ok: bool, days: int) -> Callable[[dict[str, Any]], None]:
@@ -90,8 +94,8 @@ def test_each_alert_fires_at_its_host_and_closes(lab: Lab, oncall: Zabbix) -> No
     with ExitStack() as planted:
         for host, change in (
             ("app-1", older("snapshot ", 30 * HOUR)),
-            ("app-2", older("read-back ", 30 * HOUR)),
-            ("ora-1", damaged),
+            ("app-2", read_back(30)),
+            ("ora-1", read_back(1, "planted")),
             ("ops-1", tried(ok=False, days=1)),
         ):
             planted.enter_context(told(lab, host, change))
