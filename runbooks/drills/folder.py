@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 HELD = TypeAdapter(list[Held])
 DRILL: TypeAdapter[Drill | Rehearsal | Loss] = TypeAdapter(Drill | Rehearsal | Loss)
-EVIDENCE = ("drill.json", "journal.jsonl", "history.jsonl", "held.json", "seen.jsonl", "about.json")
+EVIDENCE = (
+    *("drill.json", "journal.jsonl", "history.jsonl", "held.json", "seen.jsonl", "about.json"),
+    "results.jsonl",
+)
 """The files that a report names by their hashes, where they exist."""
 
 

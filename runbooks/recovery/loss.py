@@ -129,6 +129,8 @@ def lose(
 
 
 def _must_be_whole(drill: Loss, estate: Estate, paths: EstatePaths) -> None:
+    if not estate.hosts_with("edge"):
+        raise RefusedError(f"{estate.estate} has no front-end machine", hint="remote-backup needs none")
     ground = LabGround(Place(estate, paths, "whole"))
     wrong = [seen.text for probe in drill.hypothesis if not (seen := ground.observe(probe)).holds]
     if wrong:

@@ -18,6 +18,7 @@ from infra.drivers.lab import (
     fabric,
     guests,
     hosts,
+    lodging,
     mounts,
     netlink,
     objectstore,
@@ -57,7 +58,7 @@ def realise(paths: EstatePaths, progress: Progress, *, full: bool = True) -> Rea
     paths.ensure()
     paths.lab.mkdir(exist_ok=True, mode=0o700)
     with FileLock(paths.lab / "realise.lock"):
-        guests.forget_gone(paths)
+        lodging.forget_gone(paths)
         desired = read_desired(paths)
         precheck(paths, desired)
         if full:
@@ -302,7 +303,7 @@ def _stand_on(desired: Desired) -> list[str]:
     for vpc in desired.vpcs:
         known = (*public_addresses(desired, vpc.name).keys(), backbone_address(vpc, desired))
         guest = guests.Guest(estate=desired.estate, router=vpc.name, addresses=known)
-        changed += [f"{vpc.name}: on {home}"] if guests.join(guest, home) else []
+        changed += [f"{vpc.name}: on {home}"] if lodging.join(guest, home) else []
     if changed:
         realise(EstatePaths(home), lambda _: None, full=False)
     return changed
