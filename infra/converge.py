@@ -39,8 +39,8 @@ class ConvergeResult:
     seconds: float = 0.0
     names: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Events that say what the tasks name (`infra.drift.manifest`)."""
-    changed_on: set[str] = field(default_factory=set[str])
-    """Hosts on which something changed."""
+    changes: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """What changed: host, and the task's name."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _take(event: dict[str, Any], result: ConvergeResult, progress: Callable[[str
         result.names.append(event)
     elif kind == "changed":
         result.changed += 1
-        result.changed_on.add(event["host"])
+        result.changes.add((event["host"], event["task"]))
     elif kind in {"failed", "unreachable"}:
         result.failures.append({key: str(event.get(key, "")) for key in ("host", "task", "message")})
 

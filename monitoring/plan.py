@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 200
 """Objects in one call: one transaction on the server."""
+LINKS_TEMPLATES = ("host.create", "host.update")
+"""One object a call. Hosts of one call inherit in chunks of a thousand items, and Zabbix 7.0 gives an item at
+a chunk's border to every host of that chunk, linked or not (CItemGeneral::getInheritChunks of 7.0.22)."""
 
 
 @dataclass(frozen=True)
@@ -47,5 +50,6 @@ def calls(plan: Iterable[Planned]) -> Iterator[tuple[str, Any]]:
         if method == "configuration.import":
             yield method, listed[0]
             continue
-        for start in range(0, len(listed), MAX_BATCH):
-            yield method, listed[start : start + MAX_BATCH]
+        most = 1 if method in LINKS_TEMPLATES else MAX_BATCH
+        for start in range(0, len(listed), most):
+            yield method, listed[start : start + most]

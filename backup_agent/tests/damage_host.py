@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from damage_kit import HOUR_US, change_entry, rewrite, rewrite_entry
 from pyrage import x25519
-from server_kit import eventually, program
+from server_kit import eventually, program, towards
 
 from yiyun_backup import signed
 from yiyun_backup.config import Config
@@ -90,7 +90,7 @@ def killed_before(play: Play) -> None:
 def with_auto_cnf(play: Play) -> None:
     """The newest base brings the source's own identity along, as a copy by hand does."""
     config = Config.read(play.agent.folder / "backup.toml")
-    environment = {**play.agent.environment(), **config.repository("mysql", "far").environment()}
+    environment = {**play.agent.environment(), **towards(config.repository("mysql", "far"))}
     folder = play.target.parent / "remade"
     folder.mkdir(parents=True)
 

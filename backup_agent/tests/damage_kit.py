@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from server_kit import program
+from server_kit import program, towards
 from store_kit import BUCKET
 
 from yiyun_backup import signed
@@ -204,7 +204,7 @@ def other_version(place: Place) -> None:
 def needs_of(bed: Bed) -> list[Blobs]:
     """What each base's snapshot needs, as restic itself tells of the far region."""
     config = Config.read(bed.agent.folder / "backup.toml")
-    environment = {**bed.agent.environment(), **config.repository("mysql", "far").environment()}
+    environment = {**bed.agent.environment(), **towards(config.repository("mysql", "far"))}
 
     def asked(*words: str) -> Any:
         argv = [program("RESTIC"), "--no-cache", "--no-lock", *words]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from store_kit import Region
 
+    from yiyun_backup.repository import Repository
+
 PROGRAMS = ("MYSQLD", "BINLOG", "DUMP", "RESTIC", "S3")
 PASSWORD = "bed-0123456789"
 SECONDS = 60
@@ -350,6 +352,16 @@ def saving_host(folder: Path) -> Iterator[tuple[Agent, dict[str, Region], Path]]
         item = ["[[items]]", 'service = "etc"', 'way = "files"', f'paths = ["{kept}"]', ""]
         config.write_text(config.read_text() + "\n".join(item))
         yield agent, stores, kept
+
+
+def towards(repository: Repository) -> dict[str, str]:
+    """What a restic of the tests' own is told, its store's key among it."""
+    place = repository.place
+    key = {
+        "AWS_ACCESS_KEY_ID": place.account,
+        "AWS_SECRET_ACCESS_KEY": place.secret_file.read_text(encoding="utf-8").strip(),
+    }
+    return repository.environment() | key
 
 
 def eventually(check: Callable[[], bool], what: str, seconds: float = 240) -> None:

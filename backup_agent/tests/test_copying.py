@@ -10,9 +10,11 @@ import pytest
 from server_kit import lacking, saving_host
 from test_needs import BASE, files, written
 
+from yiyun_backup import repository
 from yiyun_backup.bases import bases_in
 from yiyun_backup.catalogue import Copied, Pruned, ReadBack
 from yiyun_backup.checking import expected
+from yiyun_backup.config import Config
 from yiyun_backup.copying import missing
 from yiyun_backup.journal import summary
 
@@ -102,3 +104,24 @@ def test_damage_is_written_down_and_stops_no_other_region(host: tuple[Agent, dic
     summed = json.loads((agent.folder / "state/summary.json").read_text())
     assert summed["read-back near"]["problems"] == cared["problems"]
     assert summed["read-back far"]["problems"] == []
+
+
+@pytest.mark.skipif(bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}")
+@pytest.mark.timeout(300)
+def test_what_is_asked_for_its_output_is_not_told_the_stores_key(
+    host: tuple[Agent, dict[str, Region]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database's dump runs as the database's user, who could read it in its own environment."""
+    agent, _ = host
+    monkeypatch.setenv("PATH", agent.environment()["PATH"])
+    config = Config.read(agent.folder / "backup.toml")
+    near = config.repository("db-1", "near")
+    repository.ensure(near)
+    look = ["sh", "-c", "env; for f in /proc/self/fd/*; do readlink $f || true; done"]
+    saved = repository.save(near, [], ["test"], lambda *_: None, stdin_of=look, name="look")
+    repository.bring_back(near, saved.snapshot, agent.folder / "back", lambda *_: None)
+    (found,) = (agent.folder / "back").rglob("look")
+    said = found.read_text(encoding="utf-8")
+    assert "AWS_SHARED_CREDENTIALS_FILE=" in said
+    assert near.place.secret_file.read_text(encoding="utf-8").strip() not in said
+    assert "store-key" not in said.replace("AWS_SHARED", "")

@@ -21,6 +21,7 @@ from infra.rotation.recovery import export_recovery, import_recovery
 from infra.rotation.run import Outcome, choose, plan, rotate
 from infra.trust.material import Material
 from monitoring.keys import MonitoringKeys
+from runbooks.backups.own_state import deposit_state
 
 app = typer.Typer(help="Passwords, keys and certificates: list, rotate, recover.", no_args_is_help=True)
 
@@ -69,7 +70,10 @@ def secrets_rotate(
     json_output: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Replace secrets while everything runs. Interrupted, the next run finishes what was begun."""
+    """Replace secrets while everything runs. Interrupted, the next run finishes what was begun.
+
+    What opens the copies in the other region is there anew before it ends.
+    """
     with reporting("secrets rotate", estate, json_output, quiet) as report:
         loaded = report.load()
         _must_have_secrets(report.paths)
@@ -90,8 +94,9 @@ def secrets_rotate(
             told = MonitoringKeys(loaded, report.paths, progress)
             work = Work(loaded, report.source, report.paths, progress, told)
             outcomes = rotate(work, chosen, every, hasten=hasten)
-        report.fields["rotations"] = [o.as_json() for o in outcomes]
-        _show_outcomes(report, outcomes)
+            report.fields["rotations"] = [o.as_json() for o in outcomes]
+            _show_outcomes(report, outcomes)
+            deposit_state(loaded, report.paths, progress)
 
 
 @app.command("export-recovery")

@@ -38,7 +38,7 @@ def deposit_state(estate: Estate, paths: EstatePaths, progress: Callable[[str], 
     told = ask(paths, asker(estate), "deposit", "--name", NAME, stdin=sealed(estate, paths))
     if told["problems"]:
         raise YiyunError(
-            f"the estate's own state is not everywhere: {told['problems'][0]}", hint="run it again"
+            f"the estate's own state is not everywhere: {told['problems'][0]}", hint="yiyun up sends it"
         )
     write_private(note, json.dumps(before | {"digest": digest, "id": told["id"]}).encode())
     return 1

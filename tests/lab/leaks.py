@@ -156,8 +156,10 @@ class ProcessWatch:
             if stamp in seen:
                 return
             seen.add(stamp)
+            given = _read(number, "environ")
+            # Its name last: a shell that became a program meanwhile was given what that one was.
             name = _read(number, "comm").decode(errors="replace").strip()
-            for part, text in (("cmdline", arguments), ("environ", _read(number, "environ"))):
+            for part, text in (("cmdline", arguments), ("environ", given)):
                 self.given.setdefault(text, set()).add((name, part))
         except OSError:
             return

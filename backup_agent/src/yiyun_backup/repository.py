@@ -43,11 +43,9 @@ class Repository:
         return f"s3:{self.place.endpoint}/{self.place.bucket}/restic/{self.name}"
 
     def environment(self, prefix: str = "") -> dict[str, str]:
-        """What restic is told, apart from what it shall do. Secrets by file, but for the store's own key."""
+        """What restic is told, apart from what it shall do and the store's key (`store_key`). No secrets."""
         names = {f"RESTIC_{prefix}REPOSITORY": self.url, f"RESTIC_{prefix}PASSWORD_FILE": str(self.password)}
         return names | {
-            "AWS_ACCESS_KEY_ID": self.place.account,
-            "AWS_SECRET_ACCESS_KEY": self.place.secret_file.read_text(encoding="utf-8").strip(),
             "RESTIC_CACHE_DIR": str(self.cache),
             "RESTIC_CACERT": str(self.place.authority),
             "RESTIC_PROGRESS_FPS": "1",
@@ -233,11 +231,27 @@ def _run(
 
 
 @contextmanager
+def store_key(place: Place) -> Generator[dict[str, str]]:
+    """The store's account as a file in memory, for as long as restic runs: what it is told to find it.
+
+    Not by its environment, which the programs inherit whose output it saves, some as another user: pg_dump's
+    could be read by the database's. The file is our process's own, and nobody inherits it.
+    """
+    secret = place.secret_file.read_text(encoding="utf-8").strip()
+    text = f"[default]\naws_access_key_id = {place.account}\naws_secret_access_key = {secret}\n"
+    with os.fdopen(os.memfd_create("store-key"), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        yield {"AWS_SHARED_CREDENTIALS_FILE": f"/proc/{os.getpid()}/fd/{file.fileno()}"}
+
+
+@contextmanager
 def _reached(repository: Repository) -> Generator[dict[str, str]]:
     """What restic is told to reach it: the store, or what stands before a store as it was."""
     environment = repository.environment()
     if repository.place.as_of is None:
-        yield environment
+        with store_key(repository.place) as key:
+            yield environment | key
         return
     with rewound(repository.place, repository.name) as address:
         yield environment | {"RESTIC_REPOSITORY": address}

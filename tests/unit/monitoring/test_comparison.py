@@ -180,5 +180,10 @@ def test_calls_of_one_method_go_together_and_an_import_goes_once() -> None:
     def entry(method: str, parameters: Any) -> Planned:
         return Planned(Change("x", "Host", "create"), method, parameters)
 
-    plan = [entry("configuration.import", {"s": 1})] * 3 + [entry("host.create", n) for n in range(3)]
-    assert list(calls(plan)) == [("configuration.import", {"s": 1}), ("host.create", [0, 1, 2])]
+    plan = [entry("configuration.import", {"s": 1})] * 3 + [entry("trigger.create", n) for n in range(3)]
+    assert list(calls(plan)) == [("configuration.import", {"s": 1}), ("trigger.create", [0, 1, 2])]
+
+
+def test_hosts_inherit_from_their_templates_one_by_one() -> None:
+    plan = [Planned(Change(n, "Host", "create"), "host.create", {"host": n}) for n in ("a", "b")]
+    assert list(calls(plan)) == [("host.create", [{"host": "a"}]), ("host.create", [{"host": "b"}])]

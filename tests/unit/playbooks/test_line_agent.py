@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,14 +188,22 @@ def test_an_estate_without_another_region_calls_its_own_for_ever(agent: ModuleTy
 def test_each_tunnel_is_sent_to_its_own_gateway_there(
     agent: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By the keys that the kernel has now, which were replaced since the agent began."""
     ran: list[list[str]] = []
-    monkeypatch.setattr(agent.subprocess, "run", lambda argv, **_: ran.append(argv))
+    kernel = {"wg0": "K1\t203.0.113.12:51820\n", "wg1": "K2\t(none)\n"}
+
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if argv[1] == "set":
+            ran.append(argv)
+        return subprocess.CompletedProcess(argv, 0, kernel[argv[2]])
+
+    monkeypatch.setattr(agent.subprocess, "run", run)
     paths = [
         agent.TunnelPath(
-            "ops-1", "wg0", "10.99.0.2", "10.99.0.1", "K1", ["203.0.113.12:51820", "203.0.113.102:51820"]
+            "ops-1", "wg0", "10.99.0.2", "10.99.0.1", ["203.0.113.12:51820", "203.0.113.102:51820"]
         ),
         agent.TunnelPath(
-            "app-2", "wg1", "10.99.0.6", "10.99.0.5", "K2", ["203.0.113.11:51820", "203.0.113.101:51820"]
+            "app-2", "wg1", "10.99.0.6", "10.99.0.5", ["203.0.113.11:51820", "203.0.113.101:51820"]
         ),
     ]
     agent.call(paths, 1)

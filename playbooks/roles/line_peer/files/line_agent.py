@@ -43,8 +43,6 @@ class TunnelPath:
     interface: str
     source: str
     probe: str
-    peer: str = ""
-    """The gateway's public key, which it has in either region."""
     endpoints: list[str] = field(default_factory=list[str])
     """`ADDRESS:PORT` of the gateway in its own region, then in the one that takes its place."""
 
@@ -113,22 +111,31 @@ class Region:
 
 
 def call(paths: list[TunnelPath], index: int) -> None:
-    """Send every tunnel's packets to its gateway in that region."""
+    """Send every tunnel's packets to its gateway in that region, which has the same key there.
+
+    Whom a tunnel knows is asked of the tunnel itself: its keys are replaced while this runs.
+    """
     for path in paths:
-        where = ["peer", path.peer, "endpoint", path.endpoints[index]]
-        subprocess.run(["wg", "set", path.interface, *where], capture_output=True, check=False)
+        for peer, _ in endpoints_of(path):
+            where = ["peer", peer, "endpoint", path.endpoints[index]]
+            subprocess.run(["wg", "set", path.interface, *where], capture_output=True, check=False)
 
 
 def called(paths: list[TunnelPath]) -> int:
     """The region that the tunnels' packets go to now: an agent that begins anew changes nothing."""
     for path in paths:
-        shown = subprocess.run(
-            ["wg", "show", path.interface, "endpoints"], capture_output=True, text=True, check=False
-        )
-        for line in shown.stdout.splitlines():
-            if line.split()[-1] in path.endpoints:
-                return path.endpoints.index(line.split()[-1])
+        for _, endpoint in endpoints_of(path):
+            if endpoint in path.endpoints:
+                return path.endpoints.index(endpoint)
     return 0
+
+
+def endpoints_of(path: TunnelPath) -> list[tuple[str, str]]:
+    """A tunnel's peers as the kernel has them: public key, and `ADDRESS:PORT` (`(none)` before the first)."""
+    shown = subprocess.run(
+        ["wg", "show", path.interface, "endpoints"], capture_output=True, text=True, check=False
+    )
+    return [(words[0], words[1]) for line in shown.stdout.splitlines() if len(words := line.split()) == 2]
 
 
 def avoided(file: Path = AVOID) -> str:
