@@ -1,9 +1,10 @@
-"""Database verbs on a lab that is up, under a workload whose every answer is recorded and checked.
+"""Verbs on a lab that is up, under a workload whose every answer is recorded and checked.
 
 `python -m tests.under_load --estate FILE --out docs/results/planned-switches.json --count 20 -- switch`
-runs `yiyun db switch` twenty times; what stands after `--` are the words of one `yiyun db` verb. It is a
-command and not a test: its result is committed with commit, machine and seed. Exit code 1 when a verb failed,
-an operation failed or stayed unknown, or the checker found anything.
+runs `yiyun db switch` twenty times; what stands after `--` are the words of one `yiyun db` verb, or with
+`--of backup` of a `yiyun backup` verb, and then the far region's log is timed too. It is a command and not
+a test: its result is committed with commit, machine and seed. Exit code 1 when a verb failed, an operation
+failed or stayed unknown, the log came too late, or the checker found anything.
 """
 
 from __future__ import annotations
@@ -19,22 +20,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.estate.backups import stores_of
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
+from runbooks.backups.hosts import restorer
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.history import Operation, read_history
 from runbooks.drills.evidence.timing import quantile
 from runbooks.drills.model import Workload
 from runbooks.drills.provenance import commit, machine, versions
 from runbooks.drills.workloads.offered import OFFERS
+from tests.stream_lag import BUDGET_P99_S, lags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from infra.estate.model import Estate
 
 ROOT = Path(__file__).parents[1]
 KIND = "database"
 BETWEEN_SECONDS = 2.0
 """Of load before, between and after the verbs."""
+OPTIONS = {"db": ("--yes",), "backup": ()}
+"""What a group's verbs are told besides."""
 VERB_SECONDS = 1800
 
 
@@ -47,7 +55,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=40)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("words", nargs="+", help="after --: the words of a verb of yiyun db")
+    parser.add_argument("--of", choices=sorted(OPTIONS), default="db", help="the group of the verb")
+    parser.add_argument("--between", type=float, default=BETWEEN_SECONDS, help="seconds of load before each")
+    parser.add_argument("words", nargs="+", help="after --: the words of the verb")
     asked = parser.parse_args()
     result = measured(asked)
     asked.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -67,19 +77,23 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
         running = offer.begin(estate, paths, workload, history, asked.seed, client)
         verbs: list[dict[str, Any]] = []
         try:
+            began = time.time()
             for _ in range(asked.count):
-                time.sleep(BETWEEN_SECONDS)
-                verbs.append(one(asked.words, asked.estate))
-            time.sleep(BETWEEN_SECONDS)
+                time.sleep(asked.between)
+                verbs.append(one(asked.of, asked.words, asked.estate))
+            time.sleep(asked.between)
         finally:
             trouble = running.trouble()
             running.end()
+        late = lateness(estate, paths, began) if asked.of == "backup" else {}
         operations = read_history(history)
     findings = check(operations, offer.held(estate, paths), offer.total)
     told = figures(operations, verbs)
     good = not trouble and all(v["code"] == 0 for v in verbs) and not findings.violations
+    good &= all(stream["p99_s"] <= BUDGET_P99_S for stream in late.get("log", {}).values())
+    more = f" --of {asked.of} --between {asked.between:g}" if asked.of != "db" else ""
     return {
-        "command": f"python -m tests.under_load --count {asked.count} -- {' '.join(asked.words)}",
+        "command": f"python -m tests.under_load --count {asked.count}{more} -- {' '.join(asked.words)}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),
@@ -88,14 +102,22 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
         "good": good and told["failed"] == told["unknown"] == 0,
         "trouble": trouble,
         **told,
+        **late,
         "violations": [asdict(v) for v in findings.violations],
         "verbs": verbs,
     }
 
 
-def one(words: list[str], estate: str) -> dict[str, Any]:
+def lateness(estate: Estate, paths: EstatePaths, began: float) -> dict[str, Any]:
+    """How late the log was in the far region since a time (seconds since 1970), stream by stream."""
+    ended, region = time.time(), stores_of(estate)[-1][0]
+    log = lags(paths, restorer(estate), region, began, ended)
+    return {"region": region, "minutes": round((ended - began) / 60, 1), "log": log}
+
+
+def one(group: str, words: list[str], estate: str) -> dict[str, Any]:
     """Run a verb once. `began` and `ended`: of the clock that the workload notes its operations by."""
-    argv = [sys.executable, "-m", "cli.main", "db", *words, "--yes", "--json", "--estate", estate]
+    argv = [sys.executable, "-m", "cli.main", group, *words, *OPTIONS[group], "--json", "--estate", estate]
     began = time.monotonic()
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=VERB_SECONDS, check=False)
     said = json.loads(done.stdout)

@@ -26,12 +26,13 @@ from tests.ransom import attacks
 from tests.ransom.keys import held, keys_of
 from tests.ransom.stored import Owner
 from tests.ransom.verdict import problems, table
+from tests.stream_lag import PYTHON
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.ransom.stored import Stored
 
-PYTHON = '"$(dirname "$(readlink -f /usr/local/bin/yiyun-backup)")/python" -'
+
 AUTHORITY = "/etc/yiyun/tls/ca.crt"
 SAMPLES = 8
 TABLES = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.drill_sample import append
+from tests.stream_lag import figures as lateness
 from tests.under_load import figures
 
 
@@ -16,3 +19,10 @@ def test_what_clients_felt_during_the_verbs_stands_apart_from_the_times_between(
     assert (found["acknowledged"], found["failed"], found["unknown"]) == (21, 1, 0)
     assert [(t["verb"], t["at_s"]) for t in found["troubled"]] == [(1, 0.3)]
     assert found["members"] == ["db-1", "db-2"]
+
+
+def test_the_logs_lateness_is_told_by_its_segments() -> None:
+    ages = [0.5] * 98 + [4.0, 9.0]
+    assert lateness(ages) == {"segments": 100, "p50_s": 0.5, "p99_s": 4.0, "most_s": 9.0}
+    with pytest.raises(ValueError, match="no values"):
+        lateness([])
