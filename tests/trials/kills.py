@@ -39,7 +39,9 @@ def run(seed: int, out: Path, count: int) -> bool:
             write(out, document(seed, count, lives, results, []))
         bed.catch_up()
         problems = [problem for region in ("near", "far") for problem in bed.restored_alone(region)]
-        told = document(seed, count, lives, results, problems) | {"both_regions_restored_at_the_end": True}
+        told = document(seed, count, lives, results, problems) | {
+            "both_regions_restored_at_the_end": not problems
+        }
         write(out, told)
     say(f"{told['put_right']} of {count} put right, problems at the end: {problems}; {out}")
     return told["put_right"] == count and not problems
