@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ import typer
 
 from infra.inventory import endpoint_variables
 from infra.reach import run_on
-from infra.services.backup import PRUNER, READER, SUCCESSOR
+from infra.services.backup import ACCOUNT, BUCKETS, PRUNER, READER, SUCCESSOR
 from infra.trust.material import Material
 from runbooks.drills.provenance import commit, machine, own_versions
 from tests.lab.harness import Lab
@@ -40,7 +41,7 @@ TABLES = (
     " WHERE table_schema = 'yiyun' AND table_type = 'BASE TABLE' ORDER BY table_name"
 )
 COUNT = "SELECT '{0}', COUNT(*) FROM yiyun.`{0}`"
-PLANTED = "attachments/ransom-trial"
+PLANTED, BEFORE = "attachments/ransom-trial", "before"
 
 
 def say(text: str) -> None:
@@ -123,87 +124,96 @@ def compared(
     }
 
 
-def play(trial: Trial) -> dict[str, Any]:
-    """The whole trial; returns its figures."""
-    lab = trial.lab
-    lab.on("app-1", "sh", "-c", "echo before > /srv/attachments/ransom-trial")
-    copies = next(b for b in trial.buckets if b.startswith("attachments"))
-    eventually(
-        lambda: any("ransom-trial" in one.key for one in trial.owner.versions(copies)), seconds=150, every=2
-    )
+def prepared(trial: Trial) -> tuple[str, dict[str, list[Any]]]:
+    """Put something there and back everything up. Returns a moment, and what the copies have of it."""
+    trial.lab.on("app-1", "sh", "-c", f"echo {BEFORE} > /srv/{PLANTED}")
+    copies, key = next(b for b in trial.buckets if b.startswith("attachments")), PLANTED.partition("/")[2]
+    eventually(lambda: any(key in one.key for one in trial.owner.versions(copies)), seconds=150, every=2)
     say("a backup of everything, read back")
     trial.yiyun("backup", "run")
     assert not trial.yiyun("backup", "verify", "--region", trial.far, "--all")["problems"]
     moment = datetime.now(UTC).isoformat()
-    say("what the copies give before")
-    before_rows = trial.counts("--at", moment, "--region", trial.far)
-    began = datetime.now(UTC).isoformat()
-    time.sleep(1.0)  # a store's times are whole seconds
+    return moment, trial.counts("--at", moment, "--region", trial.far)
+
+
+def struck(
+    trial: Trial, credentials: dict[str, list[str]], samples: dict[str, list[Stored]]
+) -> list[dict[str, str]]:
+    """Every attack with every key of every host; at the end one of them writes over all backups."""
+    findings: list[dict[str, str]] = []
+    for host, accounts in credentials.items():
+        for account, bucket in product(accounts, trial.buckets):
+            say(f"{host} as {account} on {bucket}")
+            findings += trial.attack(host, account, bucket, samples[bucket], "play")
+    host = next(h for h, accounts in credentials.items() if ACCOUNT in accounts)
+    for bucket in (b for b in trial.buckets if b in BUCKETS):
+        say(f"{host} writes over all of {bucket}")
+        names = [one for one in trial.owner.versions(bucket) if one.newest and not one.marker]
+        findings += trial.attack(host, ACCOUNT, bucket, names, "bury")
+    return findings
+
+
+def attacked(trial: Trial, forbidden: set[str]) -> dict[str, Any]:
+    """Attack, and what became of each version and of the retention of those that were attacked one by one."""
     there = {bucket: trial.owner.versions(bucket) for bucket in trial.buckets}
     samples = {bucket: trial.sample(found) for bucket, found in there.items()}
-    kept = {b: trial.owner.kept_until(b, [(o.key, o.version) for o in samples[b]]) for b in trial.buckets}
-    credentials = held(lab)
-    owners = {
-        *(set(trial.keys) - set(Material(lab.estate, lab.paths).bucket_keys())),
-        PRUNER,
-        READER,
-        SUCCESSOR,
-    }
-    findings: list[dict[str, str]] = []
-    strongest = ("", "")
-    for host, accounts in credentials.items():
-        for account in (a for a in accounts if a not in owners):
-            for bucket in trial.buckets:
-                say(f"{host} as {account} on {bucket}")
-                found = trial.attack(host, account, bucket, samples[bucket], "play")
-                findings += found
-                if account == "backup" and not strongest[0]:
-                    strongest = (host, account)
-    for bucket in trial.buckets:
-        if bucket.startswith("backups"):
-            say(f"{strongest[0]} writes over all of {bucket}")
-            all_of_it = [one for one in trial.owner.versions(bucket) if one.newest and not one.marker]
-            findings += trial.attack(*strongest, bucket, all_of_it, "bury")
-    after = {bucket: trial.owner.versions(bucket) for bucket in trial.buckets}
-    buckets = {
-        b: compared(
-            there[b], after[b], kept[b], trial.owner.kept_until(b, [(o.key, o.version) for o in samples[b]])
-        )
-        for b in trial.buckets
-    }
-    say("reading back: now, and as of before")
-    now = lab.yiyun("backup", "verify", "--region", trial.far, "--all", seconds=1800)
-    then = lab.yiyun("backup", "verify", "--region", trial.far, "--all", "--as-of", began, seconds=1800)
-    say("restoring as of before")
-    words = ("--region", trial.far, "--as-of", began)
-    restored = trial.yiyun("backup", "restore", "--at", moment, *words, "--to", "ransom-trial")
-    rows = trial.counts("--at", moment, *words)
-    file = trial.yiyun(
-        "backup", "restore", PLANTED, "--at", moment, "--region", trial.far, "--to", "ransom-file"
-    )
-    text = lab.on(file["host"], "cat", file["file"]).strip()
-    lab.on(file["host"], "rm", "-r", "/data/restore/ransom-trial", "/data/restore/ransom-file")
-    figures = {
-        "region": trial.far,
+    kept = {bucket: trial.owner.kept_until(bucket, those) for bucket, those in samples.items()}
+    credentials = held(trial.lab)
+    usable = {host: [a for a in accounts if a not in forbidden] for host, accounts in credentials.items()}
+    findings = struck(trial, usable, samples)
+    return {
         "credentials": credentials,
         "attacks": table(findings),
-        "buckets": buckets,
-        "seen": bool(now.code != 0 or now.json.get("problems")),
-        "read_as_of_before": then.json.get(
-            "problems", [str(then.json.get("error", ""))] if then.code else []
-        ),
-        "restored": {
-            "at": moment,
-            "as_of": began,
-            "gtids": restored["gtids"],
-            "phases": restored["phases"],
-            "tables": len(before_rows),
-            "rows": sum(int(row[0]) for row in before_rows.values()),
-            "attachment": text,
-            "same": rows == before_rows and bool(rows) and text == "before",
+        "buckets": {
+            bucket: compared(
+                there[bucket],
+                trial.owner.versions(bucket),
+                kept[bucket],
+                trial.owner.kept_until(bucket, samples[bucket]),
+            )
+            for bucket in trial.buckets
         },
     }
-    return figures | {"problems": problems(figures, owners)}
+
+
+def brought_back(trial: Trial, moment: str, as_of: str, before: dict[str, list[Any]]) -> dict[str, Any]:
+    """Read the copies back, now and as of before; restore database and attachment as of before."""
+    lab, read = trial.lab, ("backup", "verify", "--region", trial.far, "--all")
+    say("reading back: now, and as of before")
+    now, then = lab.yiyun(*read, seconds=1800), lab.yiyun(*read, "--as-of", as_of, seconds=1800)
+    say("restoring as of before")
+    words = ("--at", moment, "--region", trial.far)
+    restored = trial.yiyun("backup", "restore", *words, "--as-of", as_of, "--to", "ransom-trial")
+    rows = trial.counts(*words, "--as-of", as_of)
+    file = trial.yiyun("backup", "restore", PLANTED, *words, "--to", "ransom-file")
+    text = lab.on(file["host"], "cat", file["file"]).strip()
+    lab.on(file["host"], "rm", "-r", "/data/restore/ransom-trial", "/data/restore/ransom-file")
+    return {
+        "seen": bool(now.code != 0 or now.json.get("problems")),
+        "read_as_of_before": then.json.get("problems", [str(then.json.get("error"))] if then.code else []),
+        "restored": {
+            "at": moment,
+            "as_of": as_of,
+            "gtids": restored["gtids"],
+            "phases": restored["phases"],
+            "tables": len(rows),
+            "rows": sum(int(row[0]) for row in rows.values()),
+            "attachment": text,
+            "same": rows == before and bool(rows) and text == BEFORE,
+        },
+    }
+
+
+def play(trial: Trial) -> dict[str, Any]:
+    """The whole trial; returns its figures."""
+    owners = set(trial.keys) - set(Material(trial.lab.estate, trial.lab.paths).bucket_keys())
+    forbidden = owners | {PRUNER, READER, SUCCESSOR}
+    moment, before = prepared(trial)
+    as_of = datetime.now(UTC).isoformat()
+    time.sleep(1.0)  # a store's times are whole seconds
+    figures = {"region": trial.far, **attacked(trial, forbidden)}
+    figures |= brought_back(trial, moment, as_of, before)
+    return figures | {"problems": problems(figures, forbidden)}
 
 
 def main(

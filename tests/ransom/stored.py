@@ -51,19 +51,20 @@ class Owner:
             key, version = _text(body, "NextKeyMarker"), _text(body, "NextVersionIdMarker")
             after = f"key-marker={quote(key, safe='')}&version-id-marker={quote(version, safe='')}&"
 
-    def kept_until(self, bucket: str, objects: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """Version → the end of its retention (ISO 8601)."""
-        return {
-            version: _text(
-                self._asked(f"/{bucket}/{quote(key)}?retention=&versionId={quote(version)}"),
+    def kept_until(self, bucket: str, those: Iterable[Stored]) -> dict[str, str]:
+        """Version → the end of its retention (ISO 8601), of those that have one."""
+        found = {
+            one.version: _text(
+                self._asked(f"/{bucket}/{quote(one.key)}?retention=&versionId={quote(one.version)}", 404),
                 "RetainUntilDate",
             )
-            for key, version in objects
+            for one in those
         }
+        return {version: until for version, until in found.items() if until}
 
-    def _asked(self, path: str) -> str:
+    def _asked(self, path: str, also: int = 200) -> str:
         status, body = s3_answer(self._access, self._pid, "GET", path)
-        assert status == 200, (path, status, body[:300])
+        assert status in {200, also}, (path, status, body[:300])
         return body
 
 
