@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from tests.lab.harness import Lab
 
+NO_LOCK = (400, 404)
+"""Answers about the retention of what has none: its bucket has no lock, or it was stored without."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -55,16 +58,16 @@ class Owner:
         """Version → the end of its retention (ISO 8601), of those that have one."""
         found = {
             one.version: _text(
-                self._asked(f"/{bucket}/{quote(one.key)}?retention=&versionId={quote(one.version)}", 404),
+                self._asked(f"/{bucket}/{quote(one.key)}?retention=&versionId={quote(one.version)}", NO_LOCK),
                 "RetainUntilDate",
             )
             for one in those
         }
         return {version: until for version, until in found.items() if until}
 
-    def _asked(self, path: str, also: int = 200) -> str:
+    def _asked(self, path: str, also: tuple[int, ...] = ()) -> str:
         status, body = s3_answer(self._access, self._pid, "GET", path)
-        assert status in {200, also}, (path, status, body[:300])
+        assert status in {200, *also}, (path, status, body[:300])
         return body
 
 
