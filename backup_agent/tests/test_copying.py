@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server_kit import lacking, saving_host
+from server_kit import eventually, lacking, saving_host
+from store_kit import in_a
 from test_needs import BASE, files, written
 
 from yiyun_backup import repository
@@ -125,3 +127,24 @@ def test_what_is_asked_for_its_output_is_not_told_the_stores_key(
     assert "AWS_SHARED_CREDENTIALS_FILE=" in said
     assert near.place.secret_file.read_text(encoding="utf-8").strip() not in said
     assert "store-key" not in said.replace("AWS_SHARED", "")
+
+
+@pytest.mark.skipif(bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}")
+@pytest.mark.timeout(300)
+def test_what_was_seen_since_is_no_measure_for_the_store_as_it_was(
+    host: tuple[Agent, dict[str, Region]],
+) -> None:
+    agent, stores = host
+    assert told(agent.run("save"))["ok"]
+    then = datetime.now(UTC)
+    eventually(lambda: datetime.now(UTC) > then + timedelta(seconds=1), "time stands still")
+    assert told(agent.run("save"))["ok"]
+    assert told(agent.run("check", "--region", "far"))["problems"] == []
+    was = told(agent.run("check", "--region", "far", "--as-of", then.isoformat()))
+    assert (was["entries"], was["problems"]) == (1, []), was
+    now = told(agent.run("check", "--region", "far"))
+    assert (now["entries"], now["problems"]) == (2, []), "what was then is not taken for what is"
+    lost = stores["far"].store()
+    newest = max(item.key for item in lost.list("catalogue/"))
+    lost.put(newest, b"{}", in_a(minutes=1))
+    assert told(agent.run("check", "--region", "far"))["problems"] != []

@@ -125,7 +125,9 @@ def verify(
     with reporting("backup verify", estate, json_output, quiet) as report:
         loaded = report.load()
         must_be_deployed(report)
-        words = ["check", "--note", "--region", region, *(["--all"] if read_all else []), *then(as_of)]
+        # A look at what was is no reading back of what is: only the latter is noted, and its age watched.
+        words = ["check", "--region", region, *(["--all"] if read_all else [])]
+        words += then(as_of) or ["--note"]
         first = asker(loaded)
         with report.progress() as progress:
             progress(f"{first}: reading the catalogue, the log and the bases")
@@ -137,7 +139,7 @@ def verify(
                 told["problems"] += [p for p in own["problems"] if p not in told["problems"]]
         missed = sorted(set(told.pop("elsewhere")) - set(told["repositories"]))
         told["problems"] += [f"repository {name}: nobody could look into it" for name in missed]
-        told["problems"] += state_problems(loaded, report.paths, told["region"])
+        told["problems"] += state_problems(loaded, report.paths, told["region"], as_of)
         report.fields |= {k: v for k, v in told.items() if k != "ok"}
         report.say(
             f"{told['region']}: {told['entries']} entries, {told['segments']} segments,"

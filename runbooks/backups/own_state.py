@@ -82,14 +82,18 @@ def save_bundle(estate: Estate, paths: EstatePaths, bundle: Bundle, progress: Ca
     return 1
 
 
-def state_problems(estate: Estate, paths: EstatePaths, region: str) -> list[str]:
-    """Whether what a region has of the state opens with the estate's key, and is of today's estate."""
+def state_problems(estate: Estate, paths: EstatePaths, region: str, as_of: str = "") -> list[str]:
+    """Whether what a region has of the state opens with the estate's key, and is of today's estate.
+
+    `as_of`: what it had then, which need only open: estate and secrets may have changed since.
+    """
+    then = ["--as-of", as_of] if as_of else []
     try:
-        told = ask(paths, asker(estate), "fetch", "--name", NAME, "--from", region)
+        told = ask(paths, asker(estate), "fetch", "--name", NAME, "--from", region, *then)
         files = opened(base64.b64decode(told["data"]), own_identity(paths))
     except YiyunError as error:
         return [f"{NAME}: {error.message}"]
-    if digest_of(files) != digest_of(decided(estate, paths)):
+    if not as_of and digest_of(files) != digest_of(decided(estate, paths)):
         return [
             f"{NAME}: {told['id']} of {told['ended'][:19]} is of another estate or other secrets than now"
         ]

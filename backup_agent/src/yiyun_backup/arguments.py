@@ -104,6 +104,7 @@ def _restoring(verb: Verb) -> None:
     fetching = verb("fetch", "the newest deposit of a name")
     fetching.add_argument("--name", required=True)
     fetching.add_argument("--from", dest="region", default="", metavar="REGION")
+    fetching.add_argument("--as-of", type=_time, metavar="TIME", help="read the store as it was then")
     fetching.add_argument("--to", type=Path, metavar="FILE", help="else it is in the answer, in base64")
 
 

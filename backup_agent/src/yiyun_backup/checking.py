@@ -79,10 +79,13 @@ def note(config: Config, share: Share, checked: Checked, began: datetime) -> lis
 
 
 def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
-    """Every host's entries; and that none went missing since anybody saw them."""
+    """Every host's entries; and that none went missing since anybody saw them.
+
+    What was seen since is no measure for a store as it was then, and what it was then no news.
+    """
     found = read_all(store, config.keys_of)
     checked.problems += found.problems
-    seen = seen_marks(config)
+    seen = {} if config.as_of else seen_marks(config)
     for other in config.regions:
         if other.name != store.name:
             try:
@@ -93,9 +96,10 @@ def _catalogue(config: Config, store: Store, checked: Checked) -> list[Entry]:
             seen = newest(seen, there)
     for error in short_of(seen, found, store.name):
         checked.found(error)
-    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = {writer: [mark.seq, mark.digest] for writer, mark in newest(seen, found.marks).items()}
-    write_whole(config.state / SEEN, json.dumps(known).encode())
+    if not config.as_of:
+        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        known = {writer: [mark.seq, mark.digest] for writer, mark in newest(seen, found.marks).items()}
+        write_whole(config.state / SEEN, json.dumps(known).encode())
     checked.entries = sum(map(len, found.entries.values()))
     return found.every()
 

@@ -37,7 +37,7 @@ def check_log(
 ) -> None:
     """Every stream of a region, also one of which it has nothing. Raises StoreError."""
     note = config.state / "seen-log.json"
-    seen = read_marks(note, store.name)
+    seen = {} if config.as_of else read_marks(note, store.name)
     others = [config.store(other.name) for other in config.regions if other.name != store.name]
     names = set(streams(store)) | seen.keys()
     for other in others:
@@ -55,7 +55,8 @@ def check_log(
             seen[stream] = max(known, Mark(chain.last, chain.digest), key=lambda mark: mark.seq)
         except DamageError as error:
             checked.found(error)
-    write_marks(note, store.name, seen)
+    if not config.as_of:
+        write_marks(note, store.name, seen)
 
 
 def _follow(reader: Reader, share: Share, checked: Checked, progress: Callable[[str, float], None]) -> Chain:
