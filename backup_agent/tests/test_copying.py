@@ -73,6 +73,16 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def unlocked(stores: dict[str, Region]) -> list[str]:
+    """Objects that could be removed now, by whoever may remove; locks of restic are to be."""
+    return [
+        item.key
+        for region in stores.values()
+        for item in region.store().list("")
+        if "/locks/" not in item.key and region.store().kept_until(item.key) is None
+    ]
+
+
 @pytest.mark.skipif(bool(lacking("RESTIC", "S3")), reason=f"not named: {lacking('RESTIC', 'S3')}")
 @pytest.mark.timeout(300)
 def test_a_region_that_was_away_gets_what_it_lacks(host: tuple[Agent, dict[str, Region]]) -> None:
@@ -81,6 +91,7 @@ def test_a_region_that_was_away_gets_what_it_lacks(host: tuple[Agent, dict[str, 
     saved = told(agent.run("save"))
     assert not saved["ok"]
     assert list(saved["entries"][0]["body"]["snapshots"]) == ["near"]
+    assert unlocked({"near": stores["near"]}) == []
     stores["far"].start()
     cared = told(agent.run("care"))
     assert (cared["ok"], cared["problems"]) == (True, []), cared
@@ -89,6 +100,7 @@ def test_a_region_that_was_away_gets_what_it_lacks(host: tuple[Agent, dict[str, 
     assert set(summed["snapshot etc"]["snapshots"]) == {"near", "far"}
     assert summed["read-back far"]["repositories"] == ["db-1"]
     assert told(agent.run("care"))["copied"] == [], "again: nothing"
+    assert unlocked(stores) == [], "a lock does not wait for the day's care"
     checked = told(agent.run("check", "--own", "--all", "--region", "far"))
     assert (checked["repositories"], checked["problems"]) == (["db-1"], [])
 

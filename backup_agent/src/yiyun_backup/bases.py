@@ -72,7 +72,9 @@ def everywhere(
 def copy_to(config: Config, near: repository.Repository, region: str, snapshot: str) -> str:
     """Copy a snapshot to a region that answers. Returns its id there. Raises BackupError."""
     config.store(region).must_answer()
-    return repository.copy(near, config.repository(near.name, region), snapshot)
+    target = config.repository(near.name, region)
+    with repository.locking(target, config.kept_for(target.name)):
+        return repository.copy(near, target, snapshot)
 
 
 def take_base(config: Config, progress: Progress) -> Done:
@@ -85,10 +87,11 @@ def take_base(config: Config, progress: Progress) -> Done:
         copied = copy_member(own, staging, config.mysql.program, config.mysql.owner, progress)
         try:
             near = config.repository(REPOSITORY)
-            repository.ensure(near)
-            saved = repository.save(
-                near, [DATA], ["base"], lambda share, done: progress("save", share, done), folder=staging
-            )
+            with repository.locking(near, config.kept_for(near.name)):
+                repository.ensure(near)
+                saved = repository.save(
+                    near, [DATA], ["base"], lambda share, done: progress("save", share, done), folder=staging
+                )
             snapshots, problems = everywhere(config, near, saved.snapshot, progress)
         finally:
             shutil.rmtree(copied.folder, ignore_errors=True)

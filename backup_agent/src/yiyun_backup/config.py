@@ -10,7 +10,7 @@ import tempfile
 import tomllib
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime  # noqa: TC003  pydantic reads it
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
 DEFAULT = Path("/etc/yiyun-backup/backup.toml")
+BASES = "mysql"
+"""The repository that bases are in, which database hosts share; every other one is its host's."""
 
 
 class _Model(BaseModel):
@@ -142,6 +144,10 @@ class Config(_Model):
             where = ".".join(str(part) for part in first["loc"])
             raise BadInputError(f"{path}: {where}: {first['msg']}") from error
 
+    def kept_for(self, repository: str) -> timedelta:
+        """How long what is in a repository is kept from its last use on."""
+        return timedelta(days=self.keep.base if repository == BASES else self.keep.files)
+
     def place(self, region: str = "") -> Place:
         """A region's store; without a name the near one. Raises BadInputError."""
         for found in self.regions:
@@ -188,7 +194,7 @@ class Config(_Model):
 
     def repository(self, name: str, region: str = "") -> Repository:
         """A repository of a region: the host's own, or the database's (`mysql`)."""
-        password = self.mysql_password if name == "mysql" else self.password
+        password = self.mysql_password if name == BASES else self.password
         if password is None or not password.exists():
             raise KeyMissingError(
                 f"no password of the repository {name} is here: {password or 'none is named'}"

@@ -65,7 +65,7 @@ def needed(config: Config, store: Store) -> Iterator[tuple[str, timedelta]]:
     for item in store.list("restic/"):
         repository, _, part = item.key.removeprefix("restic/").partition("/")
         if not part.startswith("locks/"):
-            yield item.key, timedelta(days=days.base if repository == "mysql" else days.files)
+            yield item.key, config.kept_for(repository)
     for item in store.list("catalogue/"):
         yield item.key, timedelta(days=days.catalogue)
     found = read_all(store, config.keys_of)

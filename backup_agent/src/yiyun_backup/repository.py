@@ -1,7 +1,8 @@
 """A restic repository in a region's bucket: encrypted where it is made, deduplicated, one a host or tier.
 
-Restic sets no retention of its own: the bucket's default locks every object, and what a new snapshot leans on
-is kept longer by each run (`retention`). A host may add to it; of deletes it needs only its own lock files.
+Restic sets no retention of its own: what a run stored is locked at its end (`locking`), and what a new
+snapshot leans on is kept longer by the day's care (`keeping`). A host may add to it; of deletes it needs only
+those of its own lock files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup.errors import BackupError, DamageError, KeyMissingError
@@ -20,6 +22,7 @@ from yiyun_backup.store import AbsentError, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from yiyun_backup.store import Place
@@ -63,6 +66,22 @@ class Saved:
     bytes: int
     added: int
     """Bytes that the repository did not have yet."""
+
+
+@contextmanager
+def locking(repository: Repository, time: timedelta) -> Generator[None]:
+    """What is stored meanwhile is locked for so long at the end: restic itself sets no lock.
+
+    A bucket's default does not stand on the object everywhere: a stolen key of a host could give it a lock of
+    a minute. By names, not by times: this host's clock may be wrong. Raises StoreError, RefusedError.
+    """
+    store, prefix = Store(repository.place), f"restic/{repository.name}/"
+    before = {item.key for item in store.list(prefix)}
+    yield
+    until = datetime.now(UTC).replace(microsecond=0) + time
+    for item in store.list(prefix):
+        if item.key not in before and not item.key.startswith(f"{prefix}locks/"):
+            store.extend(item.key, until)
 
 
 def ensure(repository: Repository, like: Repository | None = None) -> None:

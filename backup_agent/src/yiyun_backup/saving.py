@@ -29,14 +29,17 @@ def save_items(config: Config, progress: Progress, only: str = "") -> tuple[list
     with alone(config, "a backup of files"):
         config.store().must_answer()
         near = config.repository(config.host)
-        restic.ensure(near)
+        time = config.kept_for(near.name)
+        with restic.locking(near, time):
+            restic.ensure(near)
         stores = config.stores()
         for item in config.items:
             if only not in {"", item.service}:
                 continue
             began = datetime.now(UTC)
             try:
-                saved = _save(config, near, item, progress)
+                with restic.locking(near, time):
+                    saved = _save(config, near, item, progress)
             except BackupError as error:
                 problems.append(f"{item.service}: {error}")
                 continue
