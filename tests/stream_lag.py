@@ -7,16 +7,14 @@ text to the host that restores, and uses the agent that is installed there.
 from __future__ import annotations
 
 import inspect
-import json
 from typing import TYPE_CHECKING, Any
 
-from infra.reach import run_on
 from runbooks.drills.evidence.timing import quantile
+from tests.on_host import answer_of
 
 if TYPE_CHECKING:
     from infra.paths import EstatePaths
 
-PYTHON = '"$(dirname "$(readlink -f /usr/local/bin/yiyun-backup)")/python" -'
 BUDGET_P99_S = 5.0
 """Of the design: the far region's log under load, for an hour."""
 
@@ -46,11 +44,9 @@ def read_lags(region: str, began: float, ended: float) -> dict[str, list[float]]
 
 def lags(paths: EstatePaths, host: str, region: str, began: float, ended: float) -> dict[str, Any]:
     """Stream → figures of its segments that were stored between two times (seconds since 1970)."""
-    text = f"from __future__ import annotations\nimport json\n{inspect.getsource(read_lags)}"
-    text += f"print(json.dumps(read_lags({region!r}, {began!r}, {ended!r})))\n"
-    done = run_on(paths, host, ["sh", "-c", PYTHON], stdin=text, seconds=600)
-    assert done.returncode == 0, done.stderr[-1000:]
-    return {stream: figures(ages) for stream, ages in json.loads(done.stdout).items() if ages}
+    call = f"read_lags({region!r}, {began!r}, {ended!r})"
+    found = answer_of(paths, host, inspect.getsource(read_lags), call)
+    return {stream: figures(ages) for stream, ages in found.items() if ages}
 
 
 def figures(ages: list[float]) -> dict[str, Any]:

@@ -20,10 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.estate.backups import stores_of
 from infra.estate.loading import load_estate
 from infra.paths import EstatePaths
-from runbooks.backups.hosts import restorer
+from runbooks.backups.hosts import far_region, restorer
 from runbooks.drills.evidence.checkers import check
 from runbooks.drills.evidence.history import Operation, read_history
 from runbooks.drills.evidence.timing import quantile
@@ -110,7 +109,7 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
 
 def lateness(estate: Estate, paths: EstatePaths, began: float) -> dict[str, Any]:
     """How late the log was in the far region since a time (seconds since 1970), stream by stream."""
-    ended, region = time.time(), stores_of(estate)[-1][0]
+    ended, region = time.time(), far_region(estate)
     log = lags(paths, restorer(estate), region, began, ended)
     return {"region": region, "minutes": round((ended - began) / 60, 1), "log": log}
 

@@ -11,10 +11,8 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from infra.drivers.lab.hosts import run_in_host
-from tests.lab.long import LONG, long
+from tests.lab.long import long
 from tests.lab.test_40_monitoring import oncall as oncall
 from tests.lab.test_40_monitoring import open_alerts, settled
 from tests.waiting import eventually
@@ -29,7 +27,6 @@ SUMMARY, STREAM = "/var/lib/yiyun-backup/summary.json", "/run/yiyun-backup/strea
 FIRES_SECONDS, CLOSES_SECONDS = 330, 330
 """Three values of a minute each, and some."""
 HOUR, DAY = 3600, 86400
-pytestmark = [pytest.mark.skipif(not LONG, reason="takes minutes: YIYUN_TEST_LONG=1 runs it")]
 
 
 @contextmanager

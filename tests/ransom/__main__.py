@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import random
-import sys
 import time
 from datetime import UTC, datetime
 from itertools import product
@@ -18,16 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.inventory import endpoint_variables
-from infra.reach import run_on
 from infra.services.backup import ACCOUNT, BUCKETS, PRUNER, READER, SUCCESSOR
 from infra.trust.material import Material
+from runbooks.backups.hosts import far_region
 from runbooks.drills.provenance import commit, machine, own_versions
 from tests.lab.harness import Lab
+from tests.on_host import answer_of
 from tests.ransom import attacks
 from tests.ransom.keys import held, keys_of
-from tests.ransom.stored import Owner
+from tests.ransom.stored import Owner, standing
 from tests.ransom.verdict import problems, table
-from tests.stream_lag import PYTHON
+from tests.trials.record import say
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -44,19 +44,12 @@ COUNT = "SELECT '{0}', COUNT(*) FROM yiyun.`{0}`"
 PLANTED, BEFORE = "attachments/ransom-trial", "before"
 
 
-def say(text: str) -> None:
-    """A line of progress."""
-    sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
-    sys.stderr.flush()
-
-
 class Trial:
     """One attack on one lab, and the way back."""
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self.lab, self.choose = lab, random.Random(seed)  # noqa: S311  a choice that can be repeated
-        self.stores: list[dict[str, str]] = lab.yiyun("backup", "plan").json["stores"]
-        self.far = self.stores[-1]["region"]
+        self.far = far_region(lab.estate)
         self.buckets = [b.name for b in lab.estate.buckets if b.region == self.far]
         self.owner = Owner(lab, self.far)
         self.keys = keys_of(lab)
@@ -87,21 +80,15 @@ class Trial:
             "bucket": bucket,
             "objects": [(one.key, one.version) for one in objects],
         }
-        run = f"print(json.dumps({what}(json.loads({json.dumps(json.dumps(task))}))))"
-        text = f"{inspect.getsource(attacks)}\n{run}\n"
-        done = run_on(self.lab.paths, host, ["sh", "-c", PYTHON], stdin=text, seconds=900)
-        assert done.returncode == 0, (host, account, done.stderr[-600:])
-        return [
-            {**one, "host": host, "account": account, "bucket": bucket} for one in json.loads(done.stdout)
-        ]
+        found = answer_of(self.lab.paths, host, inspect.getsource(attacks), f"{what}({task!r})", 900)
+        return [{**one, "host": host, "account": account, "bucket": bucket} for one in found]
 
     def sample(self, there: list[Stored]) -> list[Stored]:
         """One object of each kind: catalogues, log, repositories' parts, deposits, attachments."""
         kinds: dict[str, list[Stored]] = {}
-        for one in there:
-            if one.newest and not one.marker and "/locks/" not in one.key:
-                parts = one.key.split("/")
-                kinds.setdefault("/".join(parts[:1] + parts[2:3][: len(parts) > 3]), []).append(one)
+        for one in standing(there):
+            parts = one.key.split("/")
+            kinds.setdefault("/".join(parts[:1] + parts[2:3][: len(parts) > 3]), []).append(one)
         return [self.choose.choice(kinds[kind]) for kind in sorted(kinds)][:SAMPLES]
 
 
@@ -110,7 +97,7 @@ def compared(
 ) -> dict[str, int]:
     """What became of a bucket's versions and of the sample's retention."""
     newest = {one.key: one for one in after if one.newest}
-    was = [one for one in before if one.newest and not one.marker and "/locks/" not in one.key]
+    was = standing(before)
     return {
         "versions": len(before),
         "versions_lost": len({b.version for b in before} - {a.version for a in after}),

@@ -71,6 +71,11 @@ class Owner:
         return body
 
 
+def standing(there: Iterable[Stored]) -> list[Stored]:
+    """The newest versions, but for what is hidden and for restic's own lock files. Pure."""
+    return [one for one in there if one.newest and not one.marker and "/locks/" not in one.key]
+
+
 def parsed(body: str) -> list[Stored]:
     """The versions in one answer of ListObjectVersions."""
     return [

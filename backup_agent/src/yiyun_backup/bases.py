@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from yiyun_backup import repository
 from yiyun_backup.base import copy_member, entry_of
 from yiyun_backup.catalogue import Base, Entry, removed_in, with_copies
+from yiyun_backup.config import BASES
 from yiyun_backup.errors import BackupError, BadInputError, RefusedError
 from yiyun_backup.journal import read_all
 from yiyun_backup.restore import DATA
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from yiyun_backup.config import Config
     from yiyun_backup.progress import Progress
-
-REPOSITORY = "mysql"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def take_base(config: Config, progress: Progress) -> Done:
         config.store().must_answer()
         copied = copy_member(own, staging, config.mysql.program, config.mysql.owner, progress)
         try:
-            near = config.repository(REPOSITORY)
+            near = config.repository(BASES)
             with repository.locking(near, config.kept_for(near.name)):
                 repository.ensure(near)
                 saved = repository.save(

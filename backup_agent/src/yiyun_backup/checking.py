@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import deposits
 from yiyun_backup import repository as restic
-from yiyun_backup.bases import REPOSITORY, bases_in
+from yiyun_backup.bases import bases_in
 from yiyun_backup.catalogue import Base, Mark, ReadBack, Snapshot, must_reach, removed_in, with_copies
 from yiyun_backup.checked import Checked
 from yiyun_backup.checking_log import check_log, no_log_from
+from yiyun_backup.config import BASES
 from yiyun_backup.errors import BackupError, DamageError
 from yiyun_backup.files import write_whole
 from yiyun_backup.journal import read_all
@@ -50,7 +51,7 @@ def check(
         checked.problems += deposits.damaged(store, entries)
         check_log(config, store, share, checked, progress)
         checked.problems += no_log_from(store, bases_in(entries), config.keys_of)
-    here = {config.host} if own or config.mysql_password is None else {config.host, REPOSITORY}
+    here = {config.host} if own or config.mysql_password is None else {config.host, BASES}
     for name in sorted({b.repository for e in entries if isinstance(b := e.body, Base | Snapshot)}):
         if name not in here:
             checked.elsewhere.append(name)

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from yiyun_backup import repository as restic
-from yiyun_backup.bases import REPOSITORY, alone
+from yiyun_backup.bases import alone
 from yiyun_backup.catalogue import Base, Pruned, Snapshot
 from yiyun_backup.checking import expected, newest, seen_marks, short_of
+from yiyun_backup.config import BASES
 from yiyun_backup.errors import BackupError, DamageError, RefusedError
 from yiyun_backup.journal import read_all
 from yiyun_backup.needs import first_needed, needs_in
@@ -58,7 +59,7 @@ def prune(config: Config, progress: Callable[[str, float], None], *, dry_run: bo
             progress(f"prune {store.name}", 0.0)
             here = _repositories(config, store, found.every(), needs, done)
             failed |= here
-            if REPOSITORY not in here:
+            if BASES not in here:
                 _log(config, store, needs, done)
         gone = tuple(e.id for e in needs.over if _repository_of(e) not in failed)
         if gone and not dry_run:

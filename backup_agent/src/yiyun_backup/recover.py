@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from yiyun_backup.bases import REPOSITORY, base_named, bases_in
+from yiyun_backup.bases import base_named, bases_in
 from yiyun_backup.catalogue import Base
+from yiyun_backup.config import BASES
 from yiyun_backup.errors import BackupError, BadInputError, DamageError, KeyMissingError
 from yiyun_backup.gtids import GtidSet
 from yiyun_backup.journal import read_all
@@ -132,7 +133,7 @@ def _one(
         raise BadInputError(f"{entry.id} is no base")
     if moment.gtids is not None and not GtidSet.parse(body.gtids) <= moment.gtids:
         raise DamageError("base", f"{entry.id} holds transactions that the given set does not")
-    repository = config.repository(REPOSITORY, region)
+    repository = config.repository(BASES, region)
     return restore(body, repository, reader, moment, target, way)
 
 
